@@ -1,0 +1,48 @@
+# Bare `make` lists the targets. Every target does its own set-up through `install`.
+PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+SECONDS ?=
+HISTORY ?=
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test lint format bench lock clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(VENV)/.installed ## make the private .venv from requirements.lock
+
+$(VENV)/.installed: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else "ninesight needs Python 3.11 or newer, found %d.%d at %s; set PYTHON=/path/to/python3.11" % (v[0], v[1], sys.executable))'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet uv
+	@echo "installing packages from requirements.lock ..."
+	@$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+	@touch $@
+
+demo: install ## run everything: store, server, load, pages, an alert (SECONDS=150 stops by itself, HISTORY=24h adds a labelled past)
+	@$(BIN)/ninesight demo $(if $(SECONDS),--seconds $(SECONDS)) $(if $(HISTORY),--history $(HISTORY)) $(ARGS)
+
+test: install ## run the tests (ARGS="-k store" picks some)
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: install ## ruff and strict types
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+format: install ## let ruff rewrite the code in house style
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+bench: install ## run every benchmark, one JSON line each at the end
+	@for f in benchmarks/*.py; do echo "== $$f"; $(BIN)/python $$f || exit 1; done
+
+lock: install ## renew requirements.lock (hashes for every platform, no index address)
+	@$(BIN)/uv pip compile pyproject.toml --all-extras --group dev --universal --generate-hashes --no-emit-index-url --no-emit-find-links --python-version 3.11 --upgrade --quiet -o requirements.lock
+
+clean: ## remove what the targets made
+	@rm -rf $(VENV) .demo .pytest_cache .mypy_cache .ruff_cache

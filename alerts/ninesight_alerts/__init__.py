@@ -1,0 +1,1 @@
+"""Rules, alert states, and webhooks that are never lost."""

@@ -1,0 +1,1 @@
+"""What the numbers mean: percentiles with bounds, cost per prediction, SLA compliance."""

@@ -1,0 +1,1 @@
+"""Bring samples in: OTLP, scraping, GPUs through NVML, the host."""

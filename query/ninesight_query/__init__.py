@@ -1,0 +1,1 @@
+"""PromQL: parse, evaluate with numpy, answer over HTTP as Prometheus does."""

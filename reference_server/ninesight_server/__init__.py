@@ -1,0 +1,1 @@
+"""A batched inference server, instrumented with the public SDK, and its load generator."""

@@ -1,0 +1,1 @@
+"""Instrument a model server: one decorator, and every series it owes its operators."""

@@ -1,0 +1,1 @@
+"""Keep samples and histograms durably; hand them back as numpy columns."""

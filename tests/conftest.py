@@ -1,0 +1,23 @@
+"""Fixtures for all tests: real components, or a reason why not."""
+
+import os
+import shutil
+
+import pytest
+
+
+def require(component: str, *names: str) -> str:
+    """Return the path of the first executable found, else skip with the reason (fail where it is required)."""
+    for name in names or (component,):
+        if path := shutil.which(name):
+            return path
+    reason = f"{component} is not installed (looked for {', '.join(names or (component,))})"
+    if os.environ.get("NINESIGHT_REQUIRE_REAL") == "1":
+        pytest.fail(f"NINESIGHT_REQUIRE_REAL=1, but {reason}")
+    pytest.skip(reason)
+
+
+@pytest.fixture
+def real():
+    """`real("chromium")` gives the path of a real component, or skips with its reason."""
+    return require
