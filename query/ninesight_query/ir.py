@@ -1,0 +1,233 @@
+"""The expression tree of a query: our own, frozen, free of the parser that made it.
+
+Durations and timestamps are int milliseconds. Parentheses leave no node.
+Every node knows its value type: scalar, vector, matrix (a range vector) or string.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ninesight_store.contract import Matcher
+
+__all__ = [
+    "Aggregate",
+    "At",
+    "Binary",
+    "Call",
+    "Cardinality",
+    "Expr",
+    "Matching",
+    "Negate",
+    "NumberLiteral",
+    "RangeSelector",
+    "Selector",
+    "StringLiteral",
+    "Subquery",
+    "ValueType",
+    "children",
+    "step_invariant",
+    "walk",
+]
+
+
+class ValueType(enum.StrEnum):
+    """What an expression yields."""
+
+    SCALAR = "scalar"
+    VECTOR = "vector"
+    MATRIX = "matrix"
+    STRING = "string"
+
+
+class Cardinality(enum.StrEnum):
+    """How many series of each side may share a match group."""
+
+    ONE_TO_ONE = "one-to-one"
+    MANY_TO_ONE = "many-to-one"
+    """group_left: the left side is the many."""
+    ONE_TO_MANY = "one-to-many"
+    """group_right: the right side is the many."""
+    MANY_TO_MANY = "many-to-many"
+    """and, or, unless."""
+
+
+@dataclass(frozen=True, slots=True)
+class At:
+    """An `@` modifier: a fixed time, or the start or end of the whole query."""
+
+    anchor: str
+    """"time", "start" or "end"."""
+    timestamp_ms: int = 0
+    """Only for the anchor "time"; may be negative."""
+
+    def resolve(self, start_ms: int, end_ms: int) -> int:
+        """Return the timestamp for a query that runs from start to end."""
+        return {"start": start_ms, "end": end_ms}.get(self.anchor, self.timestamp_ms)
+
+
+@dataclass(frozen=True, slots=True)
+class NumberLiteral:
+    """A number."""
+
+    value: float
+
+    type = ValueType.SCALAR
+
+
+@dataclass(frozen=True, slots=True)
+class StringLiteral:
+    """A string."""
+
+    value: str
+
+    type = ValueType.STRING
+
+
+@dataclass(frozen=True, slots=True)
+class Selector:
+    """`name{...} offset d @ t`: the newest sample of each series within the lookback."""
+
+    matchers: tuple[Matcher, ...]
+    offset_ms: int = 0
+    at: At | None = None
+
+    type = ValueType.VECTOR
+
+
+@dataclass(frozen=True, slots=True)
+class RangeSelector:
+    """`selector[range]`: the samples in (t - range, t]."""
+
+    selector: Selector
+    range_ms: int
+
+    type = ValueType.MATRIX
+
+
+@dataclass(frozen=True, slots=True)
+class Subquery:
+    """`(expr)[range:step] offset d @ t`: the expression on a grid aligned to the epoch."""
+
+    expr: Expr
+    range_ms: int
+    step_ms: int | None
+    """None: the engine's default step."""
+    offset_ms: int = 0
+    at: At | None = None
+
+    type = ValueType.MATRIX
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A function call."""
+
+    name: str
+    args: tuple[Expr, ...]
+    type: ValueType
+
+
+@dataclass(frozen=True, slots=True)
+class Aggregate:
+    """`op by|without (labels) (param, expr)`. Neither by nor without is `by ()`."""
+
+    op: str
+    expr: Expr
+    param: Expr | None = None
+    labels: tuple[str, ...] = ()
+    without: bool = False
+
+    type = ValueType.VECTOR
+
+
+@dataclass(frozen=True, slots=True)
+class Matching:
+    """How the two sides of a binary operator are joined."""
+
+    cardinality: Cardinality = Cardinality.ONE_TO_ONE
+    on: bool = False
+    """True: join on `labels` only; False: on all labels but `labels` and the metric name."""
+    labels: tuple[str, ...] = ()
+    include: tuple[str, ...] = ()
+    """Labels taken over from the one side (group_left, group_right)."""
+    fill_left: float | None = None
+    fill_right: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Binary:
+    """`left op right`. `op` is one of + - * / % ^ atan2 == != < > <= >= and or unless </ >/."""
+
+    op: str
+    left: Expr
+    right: Expr
+    matching: Matching = Matching()  # noqa: RUF009 - frozen
+    return_bool: bool = False
+
+    @property
+    def type(self) -> ValueType:
+        """A scalar if both sides are scalars, else a vector."""
+        both = self.left.type is ValueType.SCALAR and self.right.type is ValueType.SCALAR
+        return ValueType.SCALAR if both else ValueType.VECTOR
+
+
+@dataclass(frozen=True, slots=True)
+class Negate:
+    """Unary minus."""
+
+    expr: Expr
+
+    @property
+    def type(self) -> ValueType:
+        """The type of its operand."""
+        return self.expr.type
+
+
+Expr = (
+    NumberLiteral | StringLiteral | Selector | RangeSelector | Subquery | Call | Aggregate | Binary | Negate
+)
+
+_TIME_DEPENDENT = frozenset(
+    {
+        "day_of_month", "day_of_week", "day_of_year", "days_in_month", "end", "hour", "minute", "month",
+        "predict_linear", "range", "start", "step", "time", "timestamp", "year",
+    }
+)  # fmt: skip
+
+
+def children(expr: Expr) -> tuple[Expr, ...]:
+    """Return the direct operands of a node, in the order of the text."""
+    match expr:
+        case RangeSelector():
+            return (expr.selector,)
+        case Subquery() | Negate():
+            return (expr.expr,)
+        case Call():
+            return expr.args
+        case Aggregate():
+            return (expr.expr,) if expr.param is None else (expr.param, expr.expr)
+        case Binary():
+            return (expr.left, expr.right)
+        case _:
+            return ()
+
+
+def walk(expr: Expr) -> Iterator[Expr]:
+    """Yield the node and all below it, parents first."""
+    yield expr
+    for child in children(expr):
+        yield from walk(child)
+
+
+def step_invariant(expr: Expr) -> bool:
+    """Say whether the value is the same at every step: only `@`-pinned selectors and literals below."""
+    match expr:
+        case Selector() | Subquery():
+            return expr.at is not None
+        case Call() if expr.name in _TIME_DEPENDENT:
+            return False
+        case _:
+            return all(step_invariant(child) for child in children(expr))
