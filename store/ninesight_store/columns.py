@@ -1,0 +1,164 @@
+"""Building `Columns` from pieces: sort, drop what was overwritten, freeze.
+
+A *piece* is a run of rows in the order they were written. For one series and timestamp the row written
+last wins, whether it is a float or a histogram point.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ninesight_store.contract import Columns, Float64, HistogramColumns, Int64, Labels
+from ninesight_store.histograms import (
+    POINT_FIELDS,
+    SLICED_FIELDS,
+    concat_histograms,
+    gather_slices,
+    take_histograms,
+    with_series,
+)
+
+__all__ = [
+    "columns_of",
+    "concat_histograms",
+    "empty_columns",
+    "last_written",
+    "take_columns",
+    "take_histograms",
+]
+
+
+def empty_columns() -> Columns:
+    """Return columns without any series."""
+    zero = np.zeros(1, np.int64)
+    return Columns((), zero, np.zeros(0, np.int64), np.zeros(0, np.float64), zero)
+
+
+def last_written(series: Int64, timestamps: Int64) -> Int64:
+    """Return the row numbers to keep, sorted by series and time: of equals only the last row."""
+    rows = len(series)
+    if rows == 0:
+        return np.zeros(0, np.int64)
+    same = series[1:] == series[:-1]
+    if bool(np.all((series[1:] > series[:-1]) | (same & (timestamps[1:] > timestamps[:-1])))):
+        return np.arange(rows, dtype=np.int64)
+    order = np.lexsort((timestamps, series))
+    ranked, times = series[order], timestamps[order]
+    keep = np.ones(rows, np.bool_)
+    keep[:-1] = (ranked[1:] != ranked[:-1]) | (times[1:] != times[:-1])
+    return order[keep]
+
+
+def columns_of(
+    labels: Sequence[Labels],
+    series: Int64,
+    timestamps: Int64,
+    values: Float64,
+    histograms: HistogramColumns | None = None,
+    *,
+    order: Int64 | None = None,
+    histogram_order: Int64 | None = None,
+) -> Columns:
+    """Return `Columns` of rows in the order they were written.
+
+    `series` (and `histograms.series`) number the entries of `labels`, which may be unsorted; series
+    without a row are left out. `order` and `histogram_order` say which of a float and a histogram point
+    at one timestamp was written later (the greater; equal or absent: the histogram point).
+    """
+    points = HistogramColumns() if histograms is None else histograms
+    rank, names = _ranked(labels)
+    series = rank[series]
+    points = with_series(points, rank[points.series].astype(np.int32)) if len(points) else points
+    kept = last_written(series, timestamps)
+    kept_points = last_written(points.series.astype(np.int64), points.timestamps)
+    if len(kept) and len(kept_points):
+        kept, kept_points = _one_kind_each(
+            (series, timestamps, kept, order),
+            (points.series.astype(np.int64), points.timestamps, kept_points, histogram_order),
+        )
+    return _assemble(
+        names, series[kept], timestamps[kept], values[kept], take_histograms(points, kept_points)
+    )
+
+
+def take_columns(columns: Columns, rows: Int64) -> Columns:
+    """Return the series with these row numbers, which must ascend."""
+    rows = np.asarray(rows, np.int64)
+    offsets, positions = gather_slices(columns.offsets, rows)
+    histogram_offsets, points = gather_slices(columns.histogram_offsets, rows)
+    series = np.repeat(np.arange(len(rows)), np.diff(histogram_offsets)).astype(np.int32)
+    return _frozen(
+        Columns(
+            tuple(columns.labels[row] for row in rows.tolist()),
+            offsets,
+            columns.timestamps[positions],
+            columns.values[positions],
+            histogram_offsets,
+            with_series(take_histograms(columns.histograms, points), series),
+        )
+    )
+
+
+def _ranked(labels: Sequence[Labels]) -> tuple[Int64, tuple[Labels, ...]]:
+    order = sorted(range(len(labels)), key=labels.__getitem__)
+    rank = np.empty(len(order), np.int64)
+    rank[order] = np.arange(len(order))
+    return rank, tuple(labels[row] for row in order)
+
+
+_Side = tuple[Int64, Int64, Int64, "Int64 | None"]
+
+
+def _one_kind_each(floats: _Side, points: _Side) -> tuple[Int64, Int64]:
+    """Of a float and a histogram point at the same series and timestamp, keep what was written later."""
+    series, times, kept, order = floats
+    point_series, point_times, kept_points, point_order = points
+    both = np.intersect1d(series[kept], point_series[kept_points])
+    if not len(both):
+        return kept, kept_points
+    left = np.flatnonzero(np.isin(series[kept], both))
+    right = np.flatnonzero(np.isin(point_series[kept_points], both))
+    where = {
+        key: row
+        for row, key in zip(
+            left.tolist(),
+            zip(series[kept[left]].tolist(), times[kept[left]].tolist(), strict=True),
+            strict=True,
+        )
+    }
+    drop_left: list[int] = []
+    drop_right: list[int] = []
+    for row in right.tolist():
+        point = kept_points[row]
+        twin = where.get((int(point_series[point]), int(point_times[point])))
+        if twin is None:
+            continue
+        newer_float = order is not None and point_order is not None and order[kept[twin]] > point_order[point]
+        (drop_right if newer_float else drop_left).append(row if newer_float else twin)
+    return np.delete(kept, drop_left), np.delete(kept_points, drop_right)
+
+
+def _assemble(
+    names: tuple[Labels, ...], series: Int64, timestamps: Int64, values: Float64, points: HistogramColumns
+) -> Columns:
+    present = np.zeros(len(names), np.bool_)
+    present[series] = True
+    present[points.series] = True
+    kept = np.flatnonzero(present)
+    shift = np.cumsum(present) - 1
+    edges = np.append(kept, len(names))
+    offsets = np.searchsorted(series, edges).astype(np.int64)
+    histogram_offsets = np.searchsorted(points.series, edges).astype(np.int64)
+    points = with_series(points, shift[points.series].astype(np.int32))
+    labels = names if len(kept) == len(names) else tuple(names[row] for row in kept.tolist())
+    return _frozen(Columns(labels, offsets, timestamps, values, histogram_offsets, points))
+
+
+def _frozen(columns: Columns) -> Columns:
+    for array in (columns.offsets, columns.timestamps, columns.values, columns.histogram_offsets):
+        array.flags.writeable = False
+    for name in (*POINT_FIELDS, *(n for offsets, cut in SLICED_FIELDS for n in (offsets, *cut))):
+        getattr(columns.histograms, name).flags.writeable = False
+    return columns

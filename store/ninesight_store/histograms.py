@@ -1,0 +1,88 @@
+"""Cutting and joining `HistogramColumns`: every helper returns new columns and copies what it keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from ninesight_store.contract import Float64, HistogramColumns, Int32, Int64
+
+__all__ = [
+    "concat_histograms",
+    "gather_slices",
+    "offsets_of",
+    "take_histograms",
+    "with_series",
+]
+
+POINT_FIELDS = ("series", "timestamps", "schema", "hint", "count", "sum", "zero_threshold", "zero_count")
+"""The columns with one entry a point."""
+
+SLICED_FIELDS = (
+    ("positive_offsets", ("positive_index", "positive_count")),
+    ("negative_offsets", ("negative_index", "negative_count")),
+    ("bounds_offsets", ("bounds",)),
+)
+"""The offset columns, each with the columns that it cuts."""
+
+
+def offsets_of(lengths: npt.NDArray[np.integer]) -> Int64:
+    """Return the M+1 offsets of M slices with these lengths."""
+    offsets = np.zeros(len(lengths) + 1, np.int64)
+    np.cumsum(lengths, out=offsets[1:])
+    return offsets
+
+
+def gather_slices(offsets: Int64, rows: npt.NDArray[np.integer]) -> tuple[Int64, Int64]:
+    """Return the new offsets, and the positions to take, of the chosen slices in the chosen order."""
+    starts = offsets[rows]
+    lengths = offsets[np.asarray(rows) + 1] - starts
+    fresh = offsets_of(lengths)
+    positions = np.arange(fresh[-1], dtype=np.int64) + np.repeat(starts - fresh[:-1], lengths)
+    return fresh, positions
+
+
+def take_histograms(columns: HistogramColumns, rows: npt.NDArray[np.integer]) -> HistogramColumns:
+    """Return the points with these row numbers, in this order (repeats allowed); buckets come along."""
+    rows = np.asarray(rows, np.int64)
+    taken: dict[str, npt.NDArray[np.generic]] = {name: getattr(columns, name)[rows] for name in POINT_FIELDS}
+    for offsets_name, names in SLICED_FIELDS:
+        taken[offsets_name], positions = gather_slices(getattr(columns, offsets_name), rows)
+        for name in names:
+            taken[name] = getattr(columns, name)[positions]
+    return HistogramColumns(**taken)  # type: ignore[arg-type]
+
+
+def concat_histograms(pieces: Sequence[HistogramColumns]) -> HistogramColumns:
+    """Return all points of all pieces, one piece after the other; `series` is taken as it stands."""
+    kept = [piece for piece in pieces if len(piece)]
+    if not kept:
+        return HistogramColumns()
+    if len(kept) == 1:
+        return kept[0]
+    joined = {name: np.concatenate([getattr(piece, name) for piece in kept]) for name in POINT_FIELDS}
+    for offsets_name, names in SLICED_FIELDS:
+        lengths = np.concatenate([np.diff(getattr(piece, offsets_name)) for piece in kept])
+        joined[offsets_name] = offsets_of(lengths)
+        for name in names:
+            joined[name] = np.concatenate([getattr(piece, name) for piece in kept])
+    return HistogramColumns(**joined)
+
+
+def with_series(columns: HistogramColumns, series: Int32) -> HistogramColumns:
+    """Return the same points under other series rows."""
+    return replace(columns, series=np.ascontiguousarray(series, np.int32))
+
+
+def histogram_nbytes(columns: HistogramColumns) -> int:
+    """Return the bytes that the columns hold in memory."""
+    names = [*POINT_FIELDS, *(name for offsets, cut in SLICED_FIELDS for name in (offsets, *cut))]
+    return sum(getattr(columns, name).nbytes for name in names)
+
+
+def constant(value: float, count: int) -> Float64:
+    """Return `count` times the same value."""
+    return np.full(count, value, np.float64)
