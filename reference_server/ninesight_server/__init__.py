@@ -1,1 +1,8 @@
 """A batched inference server, instrumented with the public SDK, and its load generator."""
+
+from __future__ import annotations
+
+from ninesight_server.config import ServerSettings
+from ninesight_server.contract import Backend, ModelSpec, Tensors, TensorSpec
+
+__all__ = ["Backend", "ModelSpec", "ServerSettings", "TensorSpec", "Tensors"]

@@ -1,0 +1,1 @@
+"""The load generator: open-loop traffic with a shape, and a log of every request."""
