@@ -2,6 +2,10 @@
 
 value      -inf ... -threshold [zero bucket] threshold ... +inf
 buckets    negative i           zero_count    positive i
+
+The algebra lives beside it: histogram_math (add, scale), histogram_layout (schemas, zero bucket),
+histogram_reset, histogram_quantile, histogram_stats, histogram_rate and, for whole grids,
+histogram_grid.
 """
 
 from __future__ import annotations
@@ -9,9 +13,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
-from ninesight_store.contract import Float64, ResetHint
+from ninesight_store.contract import STALE_BITS, Float64, ResetHint
 
-__all__ = ["Histogram"]
+__all__ = ["CUSTOM_SCHEMA", "Histogram", "is_stale"]
+
+CUSTOM_SCHEMA = -53
+"""The schema of histograms with custom bounds."""
 
 
 def _no_buckets() -> Float64:
@@ -37,3 +44,13 @@ class Histogram:
     bounds: tuple[float, ...] = ()
     """Custom upper bounds (schema -53), +Inf left out."""
     hint: ResetHint = ResetHint.UNKNOWN
+
+    @property
+    def custom(self) -> bool:
+        """Whether the bounds are custom (schema -53)."""
+        return self.schema == CUSTOM_SCHEMA
+
+
+def is_stale(histogram: Histogram) -> bool:
+    """Whether this point is the stale marker: its sum has the marker's bits."""
+    return int(np.float64(histogram.sum).view(np.uint64)) == STALE_BITS
