@@ -18,8 +18,10 @@ from dataclasses import dataclass, field
 from ninesight_analytics.errors import WindowError
 
 __all__ = [
+    "EVERYTHING",
     "NO_DATA",
     "Basis",
+    "Billing",
     "CostLine",
     "CostReport",
     "Estimate",
@@ -92,6 +94,9 @@ class Scope:
     instance: str | None = None
 
 
+EVERYTHING = Scope()
+"""No restriction."""
+
 Key = tuple[str, ...]
 """Values of the `by` labels, in their order."""
 
@@ -118,6 +123,15 @@ class ModelSummary:
     queue_depth: Estimate
     simulated: bool = False
     """True where any series behind the row carries simulated="true"."""
+
+
+class Billing(enum.StrEnum):
+    """For how long a priced unit (a GPU, an instance) is billed within a window."""
+
+    OBSERVED = "observed"
+    """From its first to its last sample; a gap of more than the engine's look-back (5 min) is not billed."""
+    WINDOW = "window"
+    """The whole window, as soon as the unit was seen in it once."""
 
 
 @dataclass(frozen=True, slots=True)
