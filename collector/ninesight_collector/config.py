@@ -1,0 +1,223 @@
+"""What a person writes about collecting. Unknown keys are refused; durations look like "15s"."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+
+from ninesight_collector.durations import Duration
+
+__all__ = [
+    "CollectorConfig",
+    "GpuConfig",
+    "HostConfig",
+    "OtlpConfig",
+    "ScenarioConfig",
+    "ScrapeConfig",
+]
+
+_LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
+
+
+class _Model(BaseModel):
+    # Defaults are seconds already; only what a person writes goes through the duration parser.
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class OtlpConfig(_Model):
+    """The OTLP/HTTP metrics receiver, `POST /v1/metrics`."""
+
+    enabled: bool = True
+    """Whether the route is offered."""
+    body_bytes_max: int = Field(default=16 << 20, ge=1 << 10)
+    """Largest body in bytes, as sent and after decompression; above it the answer is 413."""
+    body_timeout: Duration = 10.0
+    """How long a sender may take to send its body; above it the answer is 408."""
+    in_flight_max: int = Field(default=8, ge=1, le=256)
+    """Requests worked on at once; above it the answer is 429 with Retry-After."""
+    labels_max: int = Field(default=64, ge=4)
+    """Most labels of one series; a point with more is refused."""
+    label_value_bytes_max: int = Field(default=4096, ge=16)
+    """Longest label value in bytes; a point with a longer one is refused."""
+    resource_labels: tuple[str, ...] = ("simulated", "deployment.environment", "deployment.environment.name")
+    """Resource attributes that become labels, besides service.name (job) and service.instance.id (instance)."""
+    token: SecretStr | None = None
+    """Bearer token that senders must show; none by default (the listener is on loopback)."""
+
+
+class ScrapeConfig(_Model):
+    """One job: targets that expose Prometheus or OpenMetrics text."""
+
+    job: str = Field(min_length=1)
+    """The `job` label."""
+    targets: tuple[str, ...] = Field(min_length=1)
+    """`host:port`, or a whole http(s) URL (then `scheme` and `path` are not used)."""
+    path: str = "/metrics"
+    """Path of a `host:port` target."""
+    scheme: Literal["http", "https"] = "http"
+    """Scheme of a `host:port` target."""
+    interval: Duration = 15.0
+    """Time between two scrapes of a target."""
+    timeout: Duration | None = None
+    """Longest wait for a target; by default 10s, or the interval if that is shorter."""
+    labels: dict[str, str] = Field(default_factory=dict)
+    """Labels added to every series of the job."""
+    honour_labels: bool = Field(default=False, validation_alias=AliasChoices("honour_labels", "honor_labels"))
+    """Keep a label of the page where it clashes with one of ours; otherwise it becomes `exported_<name>`."""
+    body_bytes_max: int = Field(default=16 << 20, ge=1 << 10)
+    """Largest page in bytes, as sent and after decompression."""
+    series_max: int = Field(default=50_000, ge=1)
+    """Most series of one page; a page with more counts as down."""
+    labels_max: int = Field(default=64, ge=4)
+    """Most labels of one series; a page with more counts as down."""
+    label_value_bytes_max: int = Field(default=4096, ge=16)
+    """Longest label value in bytes."""
+    follow_redirects: bool = True
+    """Follow up to 3 redirects, on the same host only."""
+
+    @field_validator("path")
+    @classmethod
+    def _path_is_absolute(cls, path: str) -> str:
+        if not path.startswith("/"):
+            raise ValueError(f'path must begin with "/", got "{path}"')
+        return path
+
+    @field_validator("targets")
+    @classmethod
+    def _targets_are_addresses(cls, targets: tuple[str, ...]) -> tuple[str, ...]:
+        for target in targets:
+            _check_target(target)
+        return targets
+
+    @field_validator("labels")
+    @classmethod
+    def _labels_have_names(cls, labels: dict[str, str]) -> dict[str, str]:
+        for name in labels:
+            if not _LABEL.fullmatch(name) or name.startswith("__"):
+                raise ValueError(
+                    f'a label name must match [a-zA-Z_][a-zA-Z0-9_]* and not begin with "__", got "{name}"'
+                )
+        return labels
+
+    @model_validator(mode="after")
+    def _timeout_fits(self) -> Self:
+        if self.timeout is not None and self.timeout > self.interval:
+            raise ValueError(
+                f"timeout must not be above interval ({self.interval:g}s), got {self.timeout:g}s"
+            )
+        return self
+
+    @property
+    def timeout_s(self) -> float:
+        """The effective timeout in seconds."""
+        return self.timeout if self.timeout is not None else min(10.0, self.interval)
+
+
+class ScenarioConfig(_Model):
+    """A simulated GPU node. Everything sampled from it carries `simulated="true"`."""
+
+    name: str = "Simulated H100 80GB"
+    """Device name; must begin with "Simulated"."""
+    gpus: int = Field(default=1, ge=1, le=64)
+    """Number of devices."""
+    memory_total_bytes: int = Field(default=80 << 30, ge=1 << 20)
+    """Memory of each device, bytes."""
+    memory_used_bytes: int = Field(default=18 << 30, ge=0)
+    """Memory in use where the file says nothing, bytes."""
+    idle_watts: float = Field(default=70.0, ge=0)
+    """Power at utilisation 0, watts."""
+    max_watts: float = Field(default=700.0, gt=0)
+    """Power at utilisation 1, watts."""
+    utilization: float = Field(default=0.0, ge=0, le=1)
+    """Utilisation 0-1 where no file and no function says otherwise."""
+    file: str | None = None
+    """JSON file, read again when it changes: `{"gpus": [{"utilization": 0.7, "memory_used_bytes": 1, "processes": [...]}]}`."""
+
+    @field_validator("name")
+    @classmethod
+    def _name_says_so(cls, name: str) -> str:
+        if not name.startswith("Simulated"):
+            raise ValueError(f'the name of a simulated GPU must begin with "Simulated", got "{name}"')
+        return name
+
+    @model_validator(mode="after")
+    def _bounds_hold(self) -> Self:
+        if self.memory_used_bytes > self.memory_total_bytes:
+            raise ValueError(
+                f"memory_used_bytes must not be above memory_total_bytes ({self.memory_total_bytes}), "
+                f"got {self.memory_used_bytes}"
+            )
+        if self.idle_watts > self.max_watts:
+            raise ValueError(
+                f"idle_watts must not be above max_watts ({self.max_watts:g}), got {self.idle_watts:g}"
+            )
+        return self
+
+
+class GpuConfig(_Model):
+    """GPUs through NVML."""
+
+    mode: Literal["auto", "nvml", "simulated", "off"] = "auto"
+    """auto: read the driver if there is one, else say so (never simulate); nvml: a driver must be there;
+    simulated: a labelled stand-in; off."""
+    interval: Duration = 5.0
+    """Time between two samples."""
+    scenario: ScenarioConfig = Field(default_factory=ScenarioConfig)
+    """The simulated node, for mode simulated."""
+
+
+class HostConfig(_Model):
+    """CPU and memory of this host."""
+
+    enabled: bool = True
+    """Whether to sample it."""
+    interval: Duration = 5.0
+    """Time between two samples."""
+
+
+class CollectorConfig(_Model):
+    """Everything the collector can be told."""
+
+    instance: str = ""
+    """The `instance` label of this host's own series; the host name by default."""
+    otlp: OtlpConfig = Field(default_factory=OtlpConfig)
+    scrape: tuple[ScrapeConfig, ...] = ()
+    gpu: GpuConfig = Field(default_factory=GpuConfig)
+    host: HostConfig = Field(default_factory=HostConfig)
+    workers: Annotated[int, Field(ge=1, le=64)] = 8
+    """Threads that scrape and sample."""
+    retry_batches_max: int = Field(default=512, ge=1)
+    """Batches kept for another try while the sink refuses; above it the oldest is dropped and counted."""
+
+    @model_validator(mode="after")
+    def _jobs_differ(self) -> Self:
+        names = [scrape.job for scrape in self.scrape]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(
+                f"each scrape job must have a name of its own, got {', '.join(twice)} more than once"
+            )
+        return self
+
+
+def _check_target(target: str) -> None:
+    url = urlsplit(target if "://" in target else f"http://{target}")
+    if url.scheme not in ("http", "https"):
+        raise ValueError(f'a target must be host:port or an http(s) URL, got the scheme "{url.scheme}"')
+    if not url.hostname or (" " in target):
+        raise ValueError(f'a target must be host:port or an http(s) URL, got "{target}"')
+    if url.username or url.password:
+        raise ValueError("a target must not carry credentials in its URL; remove the part before the @")
+    if "://" not in target and (url.path or url.query):
+        raise ValueError(
+            f'a target without a scheme must be host:port alone, got "{target}"; use path for the path'
+        )
+    try:
+        port = url.port
+    except ValueError:
+        port = -1
+    if port == -1:
+        raise ValueError(f'the port of a target must be 1-65535, got "{target}"')

@@ -1,0 +1,129 @@
+"""The bytes of a request: read under a cap, decompressed under the same cap, decoded.
+
+Every failure is a BodyError with its HTTP status: 400 what cannot be read, 408 too slow,
+413 too large, 415 not a content type or encoding of ours.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+from google.protobuf import json_format
+from google.protobuf.message import DecodeError
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+from starlette.requests import ClientDisconnect, Request
+
+from ninesight_collector.errors import BodyError
+from ninesight_collector.inflate import InflateError, Inflater, InflateSizeError
+from ninesight_collector.otlp.settings import OtlpSettings
+
+__all__ = ["JSON", "PROTOBUF", "content_type", "decode", "decompress", "read_body"]
+
+PROTOBUF = "application/x-protobuf"
+JSON = "application/json"
+_DRAIN_FACTOR = 4
+
+
+def content_type(request: Request) -> str:
+    """Return PROTOBUF or JSON. Raises BodyError (415) for anything else."""
+    given = request.headers.get("content-type", "")
+    kind = given.partition(";")[0].strip().lower()
+    if kind not in (PROTOBUF, JSON):
+        raise BodyError(
+            f'Content-Type must be {PROTOBUF} or {JSON}, got "{given[:100]}"',
+            status=415,
+            reason="content_type",
+        )
+    return kind
+
+
+async def read_body(request: Request, settings: OtlpSettings) -> bytes:
+    """Return the body as sent. Raises BodyError above the cap or past the timeout.
+
+    An oversized body is read on for a while and thrown away, so that the sender sees the answer.
+    """
+    limit = settings.body_bytes_max
+    parts: list[bytes] = []
+    size = 0
+    try:
+        async with asyncio.timeout(settings.body_timeout_s):
+            async for part in request.stream():
+                size += len(part)
+                if size > limit * _DRAIN_FACTOR:
+                    break
+                if size <= limit:
+                    parts.append(part)
+                else:
+                    parts.clear()
+    except TimeoutError as error:
+        raise BodyError(
+            f"the body must arrive within {settings.body_timeout_s:g}s, got {size} bytes of it",
+            status=408,
+            reason="slow",
+        ) from error
+    except ClientDisconnect as error:
+        raise BodyError(
+            "the body must be complete, the sender left", status=400, reason="disconnect"
+        ) from error
+    if size > limit:
+        raise _too_large(limit, "")
+    return b"".join(parts)
+
+
+def decompress(body: bytes, encoding: str, settings: OtlpSettings) -> bytes:
+    """Return the body without its Content-Encoding. Raises BodyError."""
+    given = encoding.strip().lower()
+    if given in ("", "identity"):
+        return body
+    if given != "gzip":
+        raise BodyError(
+            f'Content-Encoding must be gzip or identity, got "{encoding[:100]}"',
+            status=415,
+            reason="encoding",
+        )
+    inflater = Inflater(settings.body_bytes_max)
+    try:
+        whole = inflater.feed(body)
+        inflater.end()
+    except InflateSizeError as error:
+        raise _too_large(settings.body_bytes_max, " after decompression") from error
+    except InflateError as error:
+        raise BodyError(str(error), status=400, reason="gzip") from error
+    return whole
+
+
+def decode(body: bytes, kind: str) -> ExportMetricsServiceRequest:
+    """Return the request message. Raises BodyError (400) for anything that is none."""
+    try:
+        if kind == PROTOBUF:
+            return ExportMetricsServiceRequest.FromString(body)
+        return json_format.ParseDict(
+            json.loads(body), ExportMetricsServiceRequest(), ignore_unknown_fields=True
+        )
+    except DecodeError as error:
+        raise _garbage("protobuf", error) from error
+    except RecursionError as error:
+        raise BodyError(
+            "the body must not be nested deeper than 100 levels", status=400, reason="parse"
+        ) from error
+    except (json_format.ParseError, ValueError, TypeError, AttributeError) as error:
+        # ParseDict meets arbitrary JSON: a list where it wants a mapping is an AttributeError there.
+        raise _garbage("JSON", error) from error
+
+
+def _garbage(form: str, error: Exception) -> BodyError:
+    return BodyError(
+        f"the body must be an ExportMetricsServiceRequest in {form}, got something else ({str(error)[:300]}); "
+        "check that the exporter's path and protocol fit",
+        status=400,
+        reason="parse",
+    )
+
+
+def _too_large(limit: int, when: str) -> BodyError:
+    return BodyError(
+        f"the body must not be above {limit} bytes{when}; send smaller batches or raise otlp.body_bytes_max",
+        status=413,
+        reason="size",
+    )

@@ -1,0 +1,150 @@
+"""The OTLP/HTTP metrics receiver.
+
+    read (event loop, capped) ─► thread: inflate, decode, translate, sink.write ─► answer
+
+Acknowledged means durable: 200 is answered only after `sink.write` returned. At most
+`in_flight_max` requests are held at once; the next one is told to come back.
+"""
+
+from __future__ import annotations
+
+import hmac
+import logging
+import threading
+from collections.abc import Callable
+from functools import partial
+
+import anyio.to_thread
+from ninesight_store.contract import Sink
+from ninesight_store.errors import PermanentError, RetryableError
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from ninesight_collector.contract import TargetView
+from ninesight_collector.counters import Counters
+from ninesight_collector.errors import BodyError
+from ninesight_collector.otlp.answers import accepted, refused
+from ninesight_collector.otlp.body import JSON, PROTOBUF, content_type, decode, decompress, read_body
+from ninesight_collector.otlp.settings import OtlpSettings
+from ninesight_collector.otlp.translate import Refusals, translate
+from ninesight_collector.table_cache import TableCache
+
+__all__ = ["Receiver", "routes"]
+
+_log = logging.getLogger(__name__)
+_RETRY_AFTER_S = 1
+
+
+class Receiver:
+    """Answers `POST /v1/metrics`. One per sink; used from one or several event loops."""
+
+    def __init__(
+        self, sink: Sink, settings: OtlpSettings, counters: Counters, now_ms: Callable[[], int]
+    ) -> None:
+        self._sink = sink
+        self._settings = settings
+        self._counters = counters
+        self._now_ms = now_ms
+        self._tables = TableCache()
+        self._lock = threading.Lock()
+        self._in_flight = 0
+        self._last_ms = 0
+        self._error = ""
+
+    def view(self) -> TargetView:
+        """Return how receiving goes, for a status page."""
+        samples = int(self._counters.get("received_samples_total", source="otlp"))
+        return TargetView(
+            "otlp",
+            "otlp",
+            "/v1/metrics",
+            True if self._last_ms else None,
+            self._last_ms,
+            0.0,
+            samples,
+            self._error,
+        )
+
+    async def answer(self, request: Request) -> Response:
+        """Take one request. Every outcome is an answer; nothing is raised."""
+        kind = PROTOBUF if PROTOBUF in request.headers.get("content-type", "").lower() else JSON
+        response = await self._answer(request, kind)
+        self._counters.add("otlp_requests_total", code=str(response.status_code))
+        return response
+
+    async def _answer(self, request: Request, kind: str) -> Response:
+        if not self._knows(request):
+            return refused(
+                401, "a valid bearer token is needed; send Authorization: Bearer <otlp.token>", kind
+            )
+        if not self._enter():
+            text = (
+                f"at most {self._settings.in_flight_max} requests are worked on at once; send it again later"
+            )
+            return refused(429, text, kind, retry_after_s=_RETRY_AFTER_S)
+        try:
+            kind = content_type(request)
+            body = await read_body(request, self._settings)
+            encoding = request.headers.get("content-encoding", "")
+            work = partial(self._take, body, encoding, kind)
+            return await anyio.to_thread.run_sync(work)
+        except BodyError as error:
+            self._error = str(error)
+            return refused(error.status, str(error), kind)
+        finally:
+            self._leave()
+
+    def _take(self, body: bytes, encoding: str, kind: str) -> Response:
+        request = decode(decompress(body, encoding, self._settings), kind)
+        translated = translate(request, self._settings, self._now_ms())
+        batch = self._tables.shared(translated.batch)
+        for reason, points in translated.refusals.counts.items():
+            self._counters.add("rejected_samples_total", points, source="otlp", reason=reason)
+        try:
+            if len(batch):
+                self._sink.write(batch)
+        except PermanentError as error:
+            self._counters.add("rejected_samples_total", len(batch), source="otlp", reason="sink")
+            self._error = str(error)
+            return refused(400, str(error), kind)
+        except RetryableError as error:
+            self._error = str(error)
+            return refused(503, f"{error}; send the same again", kind, retry_after_s=_RETRY_AFTER_S)
+        except Exception as error:
+            # Not durable, so never acknowledged: the sender keeps it and tries again.
+            _log.exception("the sink broke on %d samples", len(batch))
+            self._error = f"the sink broke: {type(error).__name__}"
+            return refused(
+                503, "the samples could not be kept; send the same again", kind, retry_after_s=_RETRY_AFTER_S
+            )
+        self._done(len(batch), translated.refusals)
+        return accepted(translated.refusals, kind)
+
+    def _done(self, samples: int, refusals: Refusals) -> None:
+        self._counters.add("received_samples_total", samples, source="otlp")
+        self._last_ms = self._now_ms()
+        self._error = refusals.text()
+
+    def _knows(self, request: Request) -> bool:
+        if not self._settings.token:
+            return True
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        same = hmac.compare_digest(token.strip().encode(), self._settings.token.encode())
+        return same and scheme.lower() == "bearer"
+
+    def _enter(self) -> bool:
+        with self._lock:
+            if self._in_flight >= self._settings.in_flight_max:
+                return False
+            self._in_flight += 1
+            return True
+
+    def _leave(self) -> None:
+        with self._lock:
+            self._in_flight -= 1
+
+
+def routes(sink: Sink, settings: OtlpSettings, counters: Counters, now_ms: Callable[[], int]) -> list[Route]:
+    """Return the Starlette routes of the receiver: POST /v1/metrics."""
+    return [Route("/v1/metrics", Receiver(sink, settings, counters, now_ms).answer, methods=["POST"])]

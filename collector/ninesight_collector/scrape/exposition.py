@@ -1,0 +1,171 @@
+"""Text exposition (Prometheus 0.0.4, OpenMetrics 1.0) into a builder, fast where nothing changed.
+
+Most of a page is the same from scrape to scrape, but for the values. So the text before the
+value is looked up in the last page's rows, and labels are only read for lines not seen before.
+A page is taken whole or not at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ninesight_store.contract import Labels, labels_of
+
+from ninesight_collector.batch_builder import BatchBuilder
+from ninesight_collector.errors import ExpositionError
+from ninesight_collector.names import format_float
+from ninesight_collector.scrape.comments import Families
+from ninesight_collector.scrape.series_key import read_key
+
+__all__ = ["ExpositionLimits", "ExpositionParser"]
+
+_SHOWN = 120
+_LINE_MAX = 1 << 17
+_FUTURE_MS_MAX = 600_000
+
+
+@dataclass(frozen=True, slots=True)
+class ExpositionLimits:
+    """What a page may hold at most; above it the whole page is refused."""
+
+    series_max: int = 50_000
+    labels_max: int = 64
+    label_value_max: int = 4096
+
+
+@dataclass(slots=True)
+class ExpositionParser:
+    """Parses the pages of one target. Used by one thread at a time.
+
+    `labels` (job, instance and more) are put on every series. Where the page has one of them,
+    the page's becomes `exported_<name>`, or stays if `honour_labels`.
+    """
+
+    labels: Mapping[str, str]
+    honour_labels: bool = False
+    limits: ExpositionLimits = field(default_factory=ExpositionLimits)
+    _rows: dict[str, int] = field(default_factory=dict)
+    _generation: int = -1
+
+    def parse(self, text: str, builder: BatchBuilder, now_ms: int, *, open_metrics: bool = False) -> int:
+        """Add every sample of the page to the builder; return their number.
+
+        Raises ExpositionError for a page that cannot be read or is over a limit; the builder then
+        holds part of it and must `discard`.
+        """
+        known = self._rows if self._generation == builder.generation else {}
+        seen: dict[str, int] = {}
+        families = Families(open_metrics=open_metrics)
+        before = len(builder)
+        ended = False
+        for line in text.split("\n"):
+            if not line or line.isspace():
+                continue
+            if ended:
+                raise ExpositionError(f"nothing may follow # EOF, got {_shown(line)}")
+            if line[0] == "#":
+                ended = open_metrics and line.rstrip() == "# EOF"
+                families.add(line)
+                continue
+            self._line(line, builder, now_ms, known, seen, open_metrics=open_metrics)
+            if len(seen) > self.limits.series_max:
+                raise ExpositionError(
+                    f"a page must have at most {self.limits.series_max} series, got more", reason="series"
+                )
+        if open_metrics and not ended:
+            raise ExpositionError("an OpenMetrics page must end with # EOF, got one that ends early")
+        for metadata in families.metadata():
+            builder.describe(metadata)
+        self._rows, self._generation = seen, builder.generation
+        return len(builder) - before
+
+    def _line(
+        self,
+        line: str,
+        builder: BatchBuilder,
+        now_ms: int,
+        known: dict[str, int],
+        seen: dict[str, int],
+        *,
+        open_metrics: bool,
+    ) -> None:
+        if open_metrics and " # " in line:
+            # An exemplar may follow; only reading the labels tells where the value is.
+            end = read_key(line, labels_max=self.limits.labels_max, value_max=self.limits.label_value_max)[2]
+            rest = line[end:].partition(" # ")[0].split()
+        else:
+            end = line.rfind("}") + 1 or len(line) - len(line.lstrip()) + len(line.split(None, 1)[0])
+            rest = line[end:].split()
+        key = line[:end]
+        row = known.get(key)
+        if row is None:
+            row = builder.row(self._series(line, key))
+        seen[key] = row
+        if len(rest) == 1:
+            builder.add_row(row, now_ms, _value(rest[0], line))
+        elif len(rest) == 2:
+            timestamp_ms = _timestamp(rest[1], line, open_metrics=open_metrics)
+            if timestamp_ms - now_ms > _FUTURE_MS_MAX:
+                raise ExpositionError(
+                    f"a timestamp must not be more than 10m in the future, got {_shown(line)}"
+                )
+            builder.add_row(row, timestamp_ms, _value(rest[0], line), tracked=False)
+        else:
+            raise ExpositionError(f"a line must be: series value [timestamp], got {_shown(line)}")
+
+    def _series(self, line: str, key: str) -> Labels:
+        if len(line) > _LINE_MAX:
+            raise ExpositionError(
+                f"a line must have at most {_LINE_MAX} characters, got {len(line)}", reason="labels"
+            )
+        name, labels, end = read_key(
+            key, labels_max=self.limits.labels_max, value_max=self.limits.label_value_max
+        )
+        if key[end:].strip():
+            raise ExpositionError(f"a line must be: series value [timestamp], got {_shown(line)}")
+        if "le" in labels and name.endswith("_bucket"):
+            labels["le"] = _normal(labels["le"])
+        if "quantile" in labels:
+            labels["quantile"] = _normal(labels["quantile"])
+        for label, value in self.labels.items():
+            if labels.get(label):
+                if self.honour_labels:
+                    continue
+                exported = f"exported_{label}"
+                while exported in labels:
+                    exported = f"exported_{exported}"
+                labels[exported] = labels[label]
+            labels[label] = value
+        return labels_of(name, labels)
+
+
+def _value(text: str, line: str) -> float:
+    try:
+        if "_" in text:
+            raise ValueError(text)
+        return float(text)
+    except ValueError as error:
+        raise ExpositionError(f"a value must be a number, NaN, +Inf or -Inf, got {_shown(line)}") from error
+
+
+def _timestamp(text: str, line: str, *, open_metrics: bool) -> int:
+    try:
+        timestamp_ms = int(float(text) * 1000) if open_metrics else int(text)
+    except (ValueError, OverflowError) as error:
+        unit = "seconds" if open_metrics else "whole milliseconds"
+        raise ExpositionError(f"a timestamp must be {unit} since the epoch, got {_shown(line)}") from error
+    if abs(timestamp_ms) > 1 << 53:
+        raise ExpositionError(f"a timestamp must be within 2^53 milliseconds, got {_shown(line)}")
+    return timestamp_ms
+
+
+def _normal(text: str) -> str:
+    try:
+        return format_float(float(text))
+    except ValueError:
+        return text
+
+
+def _shown(line: str) -> str:
+    return repr(line if len(line) <= _SHOWN else line[:_SHOWN] + "...")
