@@ -71,8 +71,8 @@ class FileResult:
 
 def local_engine(source: Source) -> Engine:
     """Return the LocalEngine as the upstream suite sets its own: names removed late, lookback 5 minutes."""
-    from ninesight_query.config import EngineSettings
     from ninesight_query.engine import LocalEngine
+    from ninesight_query.settings import EngineSettings
 
     return LocalEngine(source, EngineSettings(delayed_name_removal=True, lookback_ms=300_000))
 
