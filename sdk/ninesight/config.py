@@ -1,0 +1,230 @@
+"""Settings of the SDK: from code, from `NINESIGHT_*`, from OpenTelemetry's standard variables.
+
+An argument of `configure` wins over `NINESIGHT_*`, that over `OTEL_*`, that over the default.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from itertools import pairwise
+from math import isfinite
+from typing import Any
+
+from ninesight.errors import ConfigError
+
+__all__ = ["DURATION_BOUNDS", "SdkConfig", "config_from", "metrics_url"]
+
+DURATION_BOUNDS = (
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,
+)  # fmt: skip
+"""Classic upper bounds of durations in seconds."""
+
+
+@dataclass(frozen=True)
+class SdkConfig:
+    """What a person may set. Checked when made; errors name the key."""
+
+    service_name: str = "unknown_service"
+    """`job` of every series (`OTEL_SERVICE_NAME`)."""
+    instance: str = ""
+    """`instance` of every series; empty means host name and process id, so that workers stay apart."""
+    otlp_endpoint: str | None = None
+    """Where to push, e.g. http://127.0.0.1:9901; /v1/metrics is added unless it is there. None: no push."""
+    otlp_headers: Mapping[str, str] = field(default_factory=dict)
+    """Sent with each push, e.g. an authorization. Never logged."""
+    export_interval_s: float = 5.0
+    """Seconds from one push to the next, at least 0.1."""
+    buckets: tuple[float, ...] = DURATION_BOUNDS
+    """Classic bounds of durations in seconds, ascending; name your SLA thresholds here to have them counted exactly."""
+    enabled: bool = True
+    """False turns everything into no-ops; a function decorated while it is False is handed back unchanged."""
+    buffer_records_max: int = 1 << 20
+    """Records that may wait for aggregation in all threads together, at 32 bytes each; more are dropped and counted."""
+    histogram_buckets_max: int = 320
+    """Occupied buckets of one histogram before its schema, and with it its error bound, is coarsened; at least 160."""
+    models_max: int = 1000
+    """Different (model, version) pairs; further ones are counted as `__other__`."""
+    stages_max: int = 16
+    """Stages of your own making a model; further ones are counted as `__other__`."""
+    resource_attributes: Mapping[str, str] = field(default_factory=dict)
+    """More attributes of the process, sent over OTLP (`OTEL_RESOURCE_ATTRIBUTES`)."""
+
+    def __post_init__(self) -> None:
+        _check_number("export_interval_s", self.export_interval_s, 0.1, "s")
+        _check_int("buffer_records_max", self.buffer_records_max, 1024)
+        _check_int("histogram_buckets_max", self.histogram_buckets_max, 160)
+        _check_int("models_max", self.models_max, 1)
+        _check_int("stages_max", self.stages_max, 0)
+        _check_bounds(self.buckets)
+        if not self.service_name:
+            raise ConfigError("service_name must not be empty, got ''; leave it out for the default")
+        if self.otlp_endpoint is not None:
+            metrics_url(self.otlp_endpoint)
+
+    @property
+    def resource(self) -> dict[str, str]:
+        """Attributes of the process, as OTLP names them."""
+        import socket
+
+        attributes = dict(self.resource_attributes)
+        attributes["service.name"] = self.service_name
+        attributes["service.instance.id"] = self.instance or f"{socket.gethostname()}:{os.getpid()}"
+        return attributes
+
+
+def metrics_url(endpoint: str) -> str:
+    """Return the URL to push metrics to. Raises ConfigError unless the endpoint is an http(s) URL."""
+    from urllib.parse import urlsplit
+
+    try:
+        parts = urlsplit(endpoint)
+        usable = parts.scheme in {"http", "https"} and bool(parts.hostname)
+        _ = parts.port
+    except ValueError:
+        usable = False
+    if not usable:
+        raise ConfigError(
+            f"otlp_endpoint must be an http:// or https:// URL with a host, got {endpoint!r}; "
+            "write e.g. http://127.0.0.1:9901"
+        )
+    if parts.path.endswith("/v1/metrics") or parts.query:
+        return endpoint
+    return endpoint.rstrip("/") + "/v1/metrics"
+
+
+def config_from(environment: Mapping[str, str], base: SdkConfig | None = None, **given: Any) -> SdkConfig:
+    """Return the settings: `given` (None means not given) over `base`, or over the environment.
+
+    Raises ConfigError in plain words for a wrong value, in the user's spelling of the key.
+    """
+    unknown = sorted(set(given) - {item.name for item in fields(SdkConfig)})
+    if unknown:
+        known = ", ".join(sorted(item.name for item in fields(SdkConfig)))
+        raise ConfigError(f"configure takes {known}; got {', '.join(unknown)}; check the spelling")
+    told = {key: value for key, value in given.items() if value is not None}
+    if "buckets" in told:
+        told["buckets"] = _bounds_of(told["buckets"])
+    if base is not None:
+        return replace(base, **told)
+    return SdkConfig(**{**_from_environment(environment), **told})
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
+    attributes = _pairs(environment.get("OTEL_RESOURCE_ATTRIBUTES", ""), "OTEL_RESOURCE_ATTRIBUTES")
+    found: dict[str, Any] = {"resource_attributes": attributes}
+    if name := environment.get("OTEL_SERVICE_NAME") or attributes.get("service.name"):
+        found["service_name"] = name
+    if instance := attributes.get("service.instance.id"):
+        found["instance"] = instance
+    endpoint = environment.get("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT") or environment.get(
+        "OTEL_EXPORTER_OTLP_ENDPOINT"
+    )
+    if endpoint:
+        found["otlp_endpoint"] = endpoint
+    for key in ("OTEL_EXPORTER_OTLP_METRICS_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS"):
+        if environment.get(key):
+            found["otlp_headers"] = _pairs(environment[key], key)
+            break
+    if interval := environment.get("OTEL_METRIC_EXPORT_INTERVAL"):
+        found["export_interval_s"] = _number(interval, "OTEL_METRIC_EXPORT_INTERVAL") / 1000.0
+    if environment.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
+        found["enabled"] = False
+    for key, read in _READERS.items():
+        name = f"NINESIGHT_{key.upper()}"
+        if text := environment.get(name):
+            found[key] = read(text, name)
+    return found
+
+
+def _text(text: str, name: str) -> str:
+    return text.strip()
+
+
+def _number(text: str, name: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ConfigError(f"{name} must be a number, got {text!r}; write e.g. 5") from None
+
+
+def _whole(text: str, name: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise ConfigError(f"{name} must be a whole number, got {text!r}; write e.g. 1024") from None
+
+
+def _switch(text: str, name: str) -> bool:
+    word = text.strip().lower()
+    if word in {"1", "true", "yes", "on"}:
+        return True
+    if word in {"0", "false", "no", "off"}:
+        return False
+    raise ConfigError(f"{name} must be true or false, got {text!r}; write {name}=false to turn recording off")
+
+
+def _bounds(text: str, name: str) -> tuple[float, ...]:
+    return tuple(_number(part, name) for part in text.split(","))
+
+
+def _pairs(text: str, name: str) -> dict[str, str]:
+    """Read `key=value,key=value` with percent-encoded values (W3C baggage, as OpenTelemetry does)."""
+    if not text:
+        return {}
+    from urllib.parse import unquote
+
+    pairs = {}
+    for item in filter(None, map(str.strip, text.split(","))):
+        key, equals, value = item.partition("=")
+        if not equals or not key.strip():
+            # A header's value may be a secret: the message shows none of it.
+            raise ConfigError(
+                f"{name} must be key=value pairs joined by commas; an entry has no key or no '='"
+            )
+        pairs[key.strip()] = unquote(value.strip())
+    return pairs
+
+
+_READERS = {
+    "service_name": _text,
+    "instance": _text,
+    "otlp_endpoint": _text,
+    "otlp_headers": _pairs,
+    "export_interval_s": _number,
+    "buckets": _bounds,
+    "enabled": _switch,
+    "buffer_records_max": _whole,
+    "histogram_buckets_max": _whole,
+    "models_max": _whole,
+    "stages_max": _whole,
+}
+
+
+def _bounds_of(given: Sequence[float]) -> tuple[float, ...]:
+    try:
+        return tuple(float(bound) for bound in given)
+    except (TypeError, ValueError):
+        raise ConfigError(
+            f"buckets must be numbers in seconds, got {given!r}; write e.g. [0.05, 0.1]"
+        ) from None
+
+
+def _check_bounds(bounds: tuple[float, ...]) -> None:
+    ascending = all(low < high for low, high in pairwise(bounds))
+    if not ascending or not all(isfinite(bound) and bound > 0 for bound in bounds) or len(bounds) > 200:
+        raise ConfigError(
+            f"buckets must be at most 200 finite seconds above 0 in ascending order, got {bounds!r}; "
+            "sort them, and leave +Inf out"
+        )
+
+
+def _check_number(name: str, value: float, least: float, unit: str) -> None:
+    if not isinstance(value, int | float) or not isfinite(value) or value < least:
+        raise ConfigError(f"{name} must be at least {least:g} {unit}, got {value!r}; raise {name}")
+
+
+def _check_int(name: str, value: int, least: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise ConfigError(f"{name} must be a whole number of at least {least}, got {value!r}; raise {name}")

@@ -1,0 +1,138 @@
+"""The decorator. What it costs decides whether people leave it on.
+
+A plain synchronous function pays for two clock reads, one look-up of its slot on this thread and one
+append. Everything rarer (an exception, recursion, predictions or outcome from the result, a call
+that was asked for by `current()`) takes a slower way around with the same record at its end.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from time import perf_counter
+from typing import Any, TypeVar
+
+from ninesight.calls import CALL, Call, outcome_of
+from ninesight.errors import ConfigError
+from ninesight.judge import Judge
+from ninesight.slots import Point, Slot
+from ninesight.streams import async_generator, sync_generator
+
+__all__ = ["instrument"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def instrument(fn: F, point: Point, judge: Judge) -> F:
+    """Return the function, recording each call. Raises ConfigError for what is no function."""
+    if isinstance(fn, staticmethod | classmethod):
+        raise ConfigError(
+            f"observe must decorate a function, got a {type(fn).__name__}; put it below @{type(fn).__name__}"
+        )
+    if not callable(fn):
+        raise ConfigError(
+            f"observe must decorate a function, got {fn!r}; write @ninesight.observe(...) above def"
+        )
+    kind: Callable[..., Callable[..., Any]]
+    if inspect.isasyncgenfunction(fn):
+        kind = async_generator
+    elif inspect.isgeneratorfunction(fn):
+        kind = sync_generator
+    elif inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(getattr(fn, "__call__", None)):  # noqa: B004
+        kind = _coroutine
+    elif judge.plain:
+        kind = _plain
+    else:
+        kind = _judged
+    wrapper: F = functools.wraps(fn)(kind(fn, point, judge))  # type: ignore[assignment]
+    return wrapper
+
+
+def _plain(fn: Callable[..., Any], point: Point, judge: Judge) -> Callable[..., Any]:
+    """Wrap a function whose record is its duration alone."""
+    local = point.local
+    new_slot = point.series.buffers.slot
+    general = _judged(fn, point, judge)
+    clock = perf_counter
+
+    def observed(*args: Any, **kwargs: Any) -> Any:
+        try:
+            slot: Slot = local.slot
+        except AttributeError:
+            slot = new_slot(point)
+        if slot.start is not None:
+            return general(*args, **kwargs)
+        try:
+            slot.start = start = clock()
+            result = fn(*args, **kwargs) if kwargs else fn(*args)
+            elapsed = clock() - start
+        except BaseException as error:
+            _failed(slot, clock(), error)
+            raise
+        slot.start = None
+        values = slot.values
+        if slot.call is None and len(values) < slot.limit:
+            values.append(elapsed)
+        else:
+            _unusual(slot, elapsed)
+        return result
+
+    return observed
+
+
+def _failed(slot: Slot, now: float, error: BaseException) -> None:
+    """Record a plain call that raised."""
+    start = slot.start
+    slot.start = None
+    call, slot.call = slot.call, None
+    if start is None:
+        return
+    if call is not None:
+        call.close(now - start, error)
+        return
+    series = slot.point.series
+    series.buffers.here().put((CALL, series, outcome_of(error), "model", now - start, 0))
+
+
+def _unusual(slot: Slot, elapsed: float) -> None:
+    """Record a call that was asked for as an object, or count one that finds its buffer full."""
+    call, slot.call = slot.call, None
+    if call is not None:
+        call.close(elapsed)
+    elif slot.limit:
+        slot.dropped += 1
+
+
+def _judged(fn: Callable[..., Any], point: Point, judge: Judge) -> Callable[..., Any]:
+    """Wrap a function whose result says how it ended or how much it predicted."""
+
+    def observed(*args: Any, **kwargs: Any) -> Any:
+        call = Call(point.series, point.predictions)
+        call.begin()
+        try:
+            result = fn(*args, **kwargs)
+        except BaseException as error:
+            judge.failed(call, error)
+            raise
+        judge.answered(call, result)
+        return result
+
+    return observed
+
+
+def _coroutine(fn: Callable[..., Any], point: Point, judge: Judge) -> Callable[..., Any]:
+    """Wrap a coroutine function; the call runs from the first step to the last."""
+
+    async def observed(*args: Any, **kwargs: Any) -> Any:
+        call = Call(point.series, point.predictions)
+        call.begin()
+        try:
+            result = await fn(*args, **kwargs)
+        except BaseException as error:
+            judge.failed(call, error)
+            raise
+        judge.answered(call, result)
+        return result
+
+    return observed

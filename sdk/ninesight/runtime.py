@@ -1,0 +1,279 @@
+"""The one running SDK of a process: settings, series, buffers, threads, and how they live and die.
+
+nothing ──first call or configure──► running ──shutdown──► off ──configure──► running
+                 fork: the child counts from zero and starts its threads on its own first call
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from ninesight.aggregate import Aggregator
+from ninesight.background import Periodic
+from ninesight.config import SdkConfig, config_from
+from ninesight.contract import OTHER, Exporter, Family, Kind, NumberPoint, Snapshot, Stats
+from ninesight.errors import ConfigError, ExportError
+from ninesight.faults import Faults
+from ninesight.metrics import METRICS
+from ninesight.series import ModelSeries
+from ninesight.slots import Buffers
+from ninesight.snapshot import families_of, histograms_of
+
+__all__ = ["Runtime"]
+
+AGGREGATION_S_MAX = 1.0
+"""Seconds between two aggregations while little happens; shorter as buffers fill."""
+
+_AGGREGATION_S_MIN = 0.01
+_EXIT_TIMEOUT_S = 2.0
+
+
+class Runtime:
+    """Holds the parts together. Methods may be called from any thread, unless they say otherwise."""
+
+    def __init__(self, *, now_ns: Callable[[], int] = time.time_ns) -> None:
+        self._now_ns = now_ns
+        self._config: SdkConfig | None = None
+        self._lock = threading.RLock()
+        self._series: dict[tuple[str, str], ModelSeries] = {}
+        self._exporter: Exporter | None = None
+        self._own_exporter: Exporter | None = None
+        self._off = False
+        self._registered = False
+        self.faults = Faults()
+        self.buffers = Buffers(SdkConfig.buffer_records_max, on_use=self.start)
+        self._begin()
+
+    def _begin(self) -> None:
+        self.start_ns = self._now_ns()
+        self.aggregator = Aggregator(self.buffers, self.faults)
+        self._interval_s = AGGREGATION_S_MAX
+        self._exports = 0
+        self._export_failures = 0
+        self._export_ok = True
+        self._aggregation: Periodic | None = None
+        self._export: Periodic | None = None
+
+    @property
+    def config(self) -> SdkConfig:
+        """The settings; read from the environment on first use, defaults where that is wrong (told once)."""
+        if self._config is None:
+            try:
+                self._config = config_from(os.environ)
+            except ConfigError as error:
+                self.faults.internal("reading the environment", error)
+                self._config = SdkConfig()
+            self._apply(self._config)
+        return self._config
+
+    def configure(self, **given: Any) -> None:
+        """Set what is given, keep the rest, and run. Raises ConfigError and changes nothing if a value is wrong."""
+        with self._lock:
+            config = config_from(os.environ, self._config, **given)
+            self.aggregator.drain()
+            with self.aggregator.lock:
+                known = [item for item in self._series.values() if item.duration.count]
+                if known and config.buckets != self.config.buckets:
+                    raise ConfigError(
+                        f"buckets must be set before the first recorded call, but {known[0].model!r} has "
+                        f"{known[0].duration.count}; call configure(buckets=...) at start"
+                    )
+                for series in self._series.values():
+                    series.rebound(config.buckets)
+            self._stop_threads(_EXIT_TIMEOUT_S)
+            self._config = config
+            self._off = False
+            self._apply(config)
+            self.start()
+
+    def export_to(self, exporter: Exporter) -> None:
+        """Hand snapshots to an exporter of one's own instead of OTLP, every `export_interval_s`."""
+        with self._lock:
+            self._stop_threads(_EXIT_TIMEOUT_S)
+            self._own_exporter = exporter
+            self._off = False
+            self.start()
+
+    @property
+    def enabled(self) -> bool:
+        """False when recording is switched off by settings or after `shutdown`."""
+        return self.config.enabled and not self._off
+
+    def series(self, model: str, version: str) -> ModelSeries:
+        """Return the totals of a model version, made on first use; `__other__` beyond `models_max`."""
+        key = (model, version)
+        found = self._series.get(key)
+        if found is not None:
+            return found
+        with self._lock:
+            if key not in self._series and key != (OTHER, OTHER):
+                own = len(self._series) - ((OTHER, OTHER) in self._series)
+                if own >= self.config.models_max:
+                    self.faults.exceed("model versions", self.config.models_max)
+                    return self.series(OTHER, OTHER)
+            if key not in self._series:
+                self._series[key] = ModelSeries(
+                    model,
+                    version,
+                    bounds=self.config.buckets,
+                    buckets_max=self.config.histogram_buckets_max,
+                    stages_max=self.config.stages_max,
+                    buffers=self.buffers,
+                    faults=self.faults,
+                )
+            return self._series[key]
+
+    def start(self) -> None:
+        """Start the threads that are due and do not run. Cheap when all is running."""
+        if self._off or (self._aggregation is not None and self._aggregation.running):
+            return
+        with self._lock:
+            if not self.enabled or self._aggregation is not None:
+                return
+            self._exporter = self._own_exporter or self._otlp()
+            self._aggregation = Periodic(
+                "ninesight-aggregation", self._aggregate, interval_s=AGGREGATION_S_MAX, faults=self.faults
+            )
+            self._aggregation.start()
+            if self._exporter is not None:
+                self._export = Periodic(
+                    "ninesight-export",
+                    self._export_once,
+                    interval_s=self.config.export_interval_s,
+                    faults=self.faults,
+                )
+                self._export.start()
+            if not self._registered:
+                self._registered = True
+                atexit.register(self.shutdown)
+                if hasattr(os, "register_at_fork"):
+                    os.register_at_fork(after_in_child=self._after_fork)
+
+    def flush(self, timeout_s: float = 5.0) -> bool:
+        """Bring everything recorded so far into the totals and out; False if an export failed or took too long."""
+        self.aggregator.drain()
+        export = self._export
+        if export is None:
+            return True
+        return export.ask(timeout_s) and self._export_ok
+
+    def shutdown(self, timeout_s: float = _EXIT_TIMEOUT_S) -> None:
+        """Flush, stop the threads, record nothing from now on. Safe to call twice, and before any call."""
+        with self._lock:
+            if self._off:
+                return
+            self.flush(timeout_s)
+            self._off = True
+            self.buffers.resize(0)
+            self._stop_threads(timeout_s)
+
+    def snapshot(self) -> Snapshot:
+        """Return everything known now, after bringing in what the threads have buffered."""
+        self.aggregator.drain()
+        with self.aggregator.lock:
+            families = families_of(list(self._series.values()), self.buffers)
+        families += self._self_families()
+        return Snapshot(self.start_ns, self._now_ns(), self.config.resource, tuple(families))
+
+    def stats(self) -> Stats:
+        """Return what the SDK knows of itself."""
+        with self.aggregator.lock:
+            errors = {
+                name + "{" + ",".join(f'{key}="{value}"' for key, value in labels) + "}": item.relative_error
+                for series in list(self._series.values())
+                for name, labels, item in histograms_of(series)
+            }
+        return Stats(
+            recorded=self.aggregator.recorded,
+            dropped=self.buffers.dropped(),
+            invalid=self.faults.invalid,
+            internal_errors=self.faults.internal_errors,
+            over_budget=self.faults.over_budget,
+            exports=self._exports,
+            export_failures=self._export_failures,
+            threads=len(self.buffers.threads),
+            buffered=self.buffers.buffered(),
+            relative_error=errors,
+        )
+
+    def _self_families(self) -> list[Family]:
+        values = {
+            "ninesight_sdk_recorded_total": self.aggregator.recorded,
+            "ninesight_sdk_dropped_total": self.buffers.dropped(),
+            "ninesight_sdk_invalid_total": self.faults.invalid,
+            "ninesight_sdk_over_budget_total": self.faults.over_budget,
+            "ninesight_sdk_internal_errors_total": self.faults.internal_errors,
+            "ninesight_sdk_export_failures_total": self._export_failures,
+        }
+        return [
+            Family(
+                name, Kind.COUNTER, METRICS[name].unit, METRICS[name].help, (NumberPoint((), float(value)),)
+            )
+            for name, value in values.items()
+        ]
+
+    def _apply(self, config: SdkConfig) -> None:
+        self.buffers.resize(config.buffer_records_max if config.enabled and not self._off else 0)
+
+    def _otlp(self) -> Exporter | None:
+        if self.config.otlp_endpoint is None:
+            return None
+        from ninesight.otlp import OtlpExporter
+
+        return OtlpExporter(
+            self.config.otlp_endpoint,
+            headers=self.config.otlp_headers,
+            timeout_s=max(1.0, min(10.0, self.config.export_interval_s)),
+        )
+
+    def _aggregate(self) -> float:
+        """Drain, and come back sooner while the longest buffer is over a quarter full."""
+        longest = self.aggregator.drain()
+        limit = max(1, self.buffers.limit_least())
+        if longest > limit // 4:
+            self._interval_s = max(_AGGREGATION_S_MIN, self._interval_s / 4)
+        elif longest < limit // 16:
+            self._interval_s = min(AGGREGATION_S_MAX, self._interval_s * 2)
+        return self._interval_s
+
+    def _export_once(self) -> float:
+        exporter = self._exporter
+        assert exporter is not None, "the export thread runs only with an exporter"
+        try:
+            exporter.export(self.snapshot())
+        except ExportError as error:
+            self._export_ok = False
+            self._export_failures += 1
+            self.faults.tell(
+                "export", "metrics were not taken: %s; the next export carries the same totals", error
+            )
+        else:
+            self._export_ok = True
+            self._exports += 1
+        return self.config.export_interval_s
+
+    def _stop_threads(self, timeout_s: float) -> None:
+        for periodic in (self._aggregation, self._export):
+            if periodic is not None:
+                periodic.stop(timeout_s)
+        self._aggregation = None
+        self._export = None
+        exporter, self._exporter = self._exporter, None
+        if exporter is not None and exporter is not self._own_exporter:
+            with suppress(Exception):
+                exporter.close()
+
+    def _after_fork(self) -> None:
+        """Make the child its own: nothing of the parent's counts, fresh locks, threads on first use."""
+        self._lock = threading.RLock()
+        self.buffers.clear()
+        self._exporter = None
+        self._begin()
+        for series in self._series.values():
+            series.clear()

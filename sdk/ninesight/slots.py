@@ -1,0 +1,202 @@
+"""Per-thread buffers: what a request writes to, and where nothing is ever lost.
+
+    thread A ─ ThreadBuffer ─┬─ events [...]          explicit calls, stages, batches
+                             ├─ Slot(point 1)         start, values [0.0021, 0.0019, ...]
+                             └─ Slot(point 2)
+    thread B ─ ThreadBuffer ─ ...
+
+Only the owner appends; only the aggregator takes, by copying a slice and deleting the same slice.
+Both are single operations of the list, so no lock is needed with or without the GIL. A buffer
+outlives its thread until it has been emptied. Buffers are bounded: what does not fit is counted.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from ninesight.series import ModelSeries
+
+if TYPE_CHECKING:
+    from ninesight.calls import Call
+
+__all__ = ["Buffers", "Event", "Point", "Slot", "ThreadBuffer", "take"]
+
+Event = tuple[Any, ...]
+"""(what, series, ...): see `aggregate`."""
+
+T = TypeVar("T")
+
+_LIMIT_MIN = 1024
+
+
+class Slot:
+    """One observation point on one thread."""
+
+    __slots__ = ("call", "dropped", "limit", "point", "start", "values")
+
+    def __init__(self, point: Point, limit: int) -> None:
+        self.point = point
+        self.limit = limit
+        self.start: float | None = None
+        """Clock reading at which the call running now began; None between calls."""
+        self.call: Call | None = None
+        """The running call as an object, once somebody asked for it."""
+        self.values: list[float] = []
+        """Durations in seconds of calls that ended well and asked for nothing special."""
+        self.dropped = 0
+
+
+class Point:
+    """What observed functions share: their series, predictions per call, and a slot on each thread."""
+
+    __slots__ = ("local", "predictions", "series")
+
+    def __init__(self, series: ModelSeries, predictions: int) -> None:
+        self.series = series
+        self.predictions = predictions
+        self.local = threading.local()
+
+
+class _Life:
+    """Lives exactly as long as its thread."""
+
+    __slots__ = ("__weakref__", "buffer")
+
+    def __init__(self, buffer: ThreadBuffer) -> None:
+        self.buffer = buffer
+
+
+class ThreadBuffer:
+    """Everything one thread has recorded and the aggregator has not taken yet."""
+
+    __slots__ = ("_life", "dropped", "events", "limit", "slots")
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.events: list[Event] = []
+        self.slots: list[Slot] = []
+        self.dropped = 0
+        self._life: weakref.ref[_Life] | None = None
+
+    def follow(self, life: _Life) -> None:
+        """Tie the buffer to its thread."""
+        self._life = weakref.ref(life)
+
+    def alive(self) -> bool:
+        """False once the thread is gone: it will not write again."""
+        return self._life is not None and self._life() is not None
+
+    def put(self, event: Event) -> None:
+        """Keep an event, or count it as dropped."""
+        if len(self.events) < self.limit:
+            self.events.append(event)
+        elif self.limit:
+            self.dropped += 1
+
+
+class Buffers:
+    """The buffers of all threads. `records_max` bounds what waits in them together; 0 turns recording off.
+
+    `on_use` is called when a thread records for the first time.
+    """
+
+    def __init__(self, records_max: int, *, on_use: Callable[[], None] = lambda: None) -> None:
+        self._records_max = records_max
+        self._on_use = on_use
+        self._local = threading.local()
+        self._points: dict[tuple[ModelSeries, int], Point] = {}
+        self.threads: list[ThreadBuffer] = []
+        self.dropped_before = 0
+        """Drops of threads that are gone."""
+
+    def resize(self, records_max: int) -> None:
+        """Set the bound, and share it between the buffers there are."""
+        self._records_max = records_max
+        self.balance()
+
+    def point(self, series: ModelSeries, predictions: int) -> Point:
+        """Return the observation point of a series with so many predictions a call (one for all that share both)."""
+        return self._points.setdefault((series, predictions), Point(series, predictions))
+
+    def here(self) -> ThreadBuffer:
+        """Return the calling thread's buffer, made on its first use."""
+        try:
+            buffer: ThreadBuffer = self._local.life.buffer
+        except AttributeError:
+            buffer = ThreadBuffer(self._share(len(self.threads) + 1))
+            life = _Life(buffer)
+            buffer.follow(life)
+            self._local.life = life
+            self.threads.append(buffer)
+            self._on_use()
+        return buffer
+
+    def slots_here(self) -> list[Slot]:
+        """Return the calling thread's slots without making a buffer."""
+        try:
+            slots: list[Slot] = self._local.life.buffer.slots
+        except AttributeError:
+            return []
+        return slots
+
+    def slot(self, point: Point) -> Slot:
+        """Return a new slot of the point on the calling thread."""
+        buffer = self.here()
+        slot = Slot(point, buffer.limit)
+        buffer.slots.append(slot)
+        point.local.slot = slot
+        return slot
+
+    def forget_dead(self, buffer: ThreadBuffer) -> None:
+        """Let go of an emptied buffer whose thread is gone."""
+        self.dropped_before += buffer.dropped + sum(slot.dropped for slot in buffer.slots)
+        self.threads.remove(buffer)
+
+    def dropped(self) -> int:
+        """Count what did not fit, so far."""
+        return self.dropped_before + sum(
+            buffer.dropped + sum(slot.dropped for slot in buffer.slots[:]) for buffer in self.threads[:]
+        )
+
+    def buffered(self) -> int:
+        """Count what waits now."""
+        return sum(
+            len(buffer.events) + sum(len(slot.values) for slot in buffer.slots[:])
+            for buffer in self.threads[:]
+        )
+
+    def limit_least(self) -> int:
+        """Return the bound of one buffer now."""
+        return min((buffer.limit for buffer in self.threads[:]), default=self._records_max)
+
+    def balance(self) -> None:
+        """Share the bound between the buffers there are, so that memory stays bounded as threads come."""
+        threads = self.threads[:]
+        limit = self._share(sum(1 + len(buffer.slots) for buffer in threads))
+        for buffer in threads:
+            buffer.limit = limit
+            for slot in buffer.slots[:]:
+                slot.limit = limit
+
+    def clear(self) -> None:
+        """Forget everything, other threads' buffers too. For the child after a fork."""
+        self.threads.clear()
+        self.dropped_before = 0
+        self._local.__dict__.clear()
+        for point in self._points.values():
+            point.local.__dict__.clear()
+
+    def _share(self, count: int) -> int:
+        if not self._records_max:
+            return 0
+        return max(_LIMIT_MIN, self._records_max // max(1, count))
+
+
+def take(items: list[T]) -> list[T]:
+    """Remove and return what is in a list another thread appends to."""
+    taken = items[:]
+    del items[: len(taken)]
+    return taken
