@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ninesight_query.contract import Labels
+from ninesight_query.histogram import Histogram
 
 __all__ = [
     "AlertState",
@@ -22,6 +23,8 @@ __all__ = [
     "DeliveryView",
     "Notification",
     "Receipt",
+    "Record",
+    "RecordedSample",
     "RuleView",
 ]
 
@@ -119,6 +122,35 @@ class RuleView:
     last_error: str
     last_evaluation_ms: int | None
     evaluation_s: float
+    file: str = ""
+    """Where the rule was read from; "" for rules made by code."""
+    interval_ms: int = 0
+    """How often its group is evaluated."""
+    keep_firing_for_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedSample:
+    """One sample that a rule produced: a recording rule's result, ALERTS or ALERTS_FOR_STATE.
+
+    `value` may be the stale marker (the NaN with the bits 0x7FF0000000000002): the series ended.
+    Keep its bits. Where `histogram` is set the sample is a histogram and `value` means nothing.
+    """
+
+    labels: Labels
+    timestamp_ms: int
+    value: float
+    histogram: Histogram | None = None
+
+
+class Record(Protocol):
+    """Takes what rules produced, and keeps it where the engine finds it again."""
+
+    def __call__(self, samples: tuple[RecordedSample, ...], /) -> None:
+        """Keep all samples, then return. Called from one thread.
+
+        Whatever it raises makes the rule unhealthy and is counted; alert states are not touched.
+        """
 
 
 class AlertsReader(Protocol):
