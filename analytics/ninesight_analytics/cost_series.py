@@ -9,8 +9,8 @@ import numpy as np
 from ninesight_query.contract import Engine
 from ninesight_query.durations import format_duration
 
-from ninesight_analytics.arrays import Float64, Int64
 from ninesight_analytics import presence
+from ninesight_analytics.arrays import Float64, Int64
 from ninesight_analytics.billing import Bill, bill_of
 from ninesight_analytics.contract import Billing, Key, Window
 from ninesight_analytics.presence import Grid, grid_of, matrix
