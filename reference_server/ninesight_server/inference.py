@@ -45,4 +45,4 @@ async def infer(slot: ModelSlot, body: bytes) -> tuple[bytes, float]:
         except ServerError as error:
             call.set_outcome(error.outcome)
             raise
-    return payload, call.duration_s
+    return payload, call.duration_s or 0.0  # None only where recording is switched off.

@@ -61,7 +61,7 @@ class OnnxMlpBackend:
         rng = np.random.default_rng(0)
         golden = rng.standard_normal((_GOLDEN_ROWS, self._shape.widths[0]), dtype=np.float32)
         found = self.run({"x": golden})["probabilities"]
-        worst = float(np.abs(found - mlp_reference(layers, golden)).max())
+        worst = float(np.abs(np.subtract(found, mlp_reference(layers, golden))).max())
         if not worst <= _GOLDEN_TOLERANCE:
             self.unload()
             raise InferenceError(

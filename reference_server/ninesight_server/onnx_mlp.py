@@ -51,8 +51,8 @@ def mlp_model(shape: MlpShape, layers: list[tuple[Float32, Float32]]) -> bytes:
         ]
         nodes.append(helper.make_node("Gemm", [value, f"w{number}", f"b{number}"], [f"h{number}"]))
         value = "probabilities" if last else f"a{number}"
-        kind, attributes = ("Softmax", {"axis": -1}) if last else ("Relu", {})
-        nodes.append(helper.make_node(kind, [f"h{number}"], [value], **attributes))
+        # Softmax works on the last axis by default.
+        nodes.append(helper.make_node("Softmax" if last else "Relu", [f"h{number}"], [value]))
     graph = helper.make_graph(
         nodes,
         f"mlp-{shape.seed}",

@@ -32,7 +32,8 @@ async def serve(
 
     Raises OSError when the port is taken, InferenceError when a model fails its golden input.
     """
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as sock:
+    # The protocol is named because asyncio switches Nagle's delay off only where it is.
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind((settings.host, settings.port))
         slots = {backend.spec.name: ModelSlot(backend, settings) for backend in backends}

@@ -1,0 +1,179 @@
+"""The server over real HTTP: protocol, errors, shedding, timeouts, faults, draining, and its own metrics."""
+
+import concurrent.futures
+import signal
+
+import httpx2
+import numpy as np
+import pytest
+from ninesight_server.onnx_mlp import LIGHT, mlp_reference, mlp_weights
+from ninesight_suite.testing import eventually, running_server
+
+INFER = "/v2/models/digits-light/infer"
+
+
+def body(rows, **changes):
+    tensor = {"name": "x", "datatype": "FP32", "shape": list(rows.shape), "data": rows.ravel().tolist()}
+    return {"inputs": [{**tensor, **changes}]}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    with (
+        running_server(tmp_path_factory.mktemp("server")) as running,
+        httpx2.Client(base_url=running.url, timeout=20.0) as client,
+    ):
+        running.client = client
+        yield running
+
+
+def metric(client, name, **labels):
+    """Read one sample of the server's own exposition."""
+    from prometheus_client.parser import text_string_to_metric_families
+
+    for family in text_string_to_metric_families(client.get("/metrics").text):
+        for sample in family.samples:
+            if sample.name == name and labels.items() <= sample.labels.items():
+                return sample.value
+    return None
+
+
+def test_it_answers_the_protocols_questions(server):
+    """Server, health and model metadata have the protocol's fields."""
+    assert server.client.get("/v2").json()["models"] == ["digits-light", "ranker-heavy"]
+    assert server.client.get("/v2/health/live").status_code == 200
+    assert server.client.get("/v2/health/ready").status_code == 200
+    face = server.client.get("/v2/models/digits-light/versions/1").json()
+    assert face["inputs"] == [{"name": "x", "datatype": "FP32", "shape": [-1, 64]}]
+    assert server.client.get("/v2/models/digits-light/ready").json() == {"ready": True}
+
+
+def test_answers_are_right_alone_and_under_concurrency(server):
+    """Sixty requests of different sizes at once: each gets its own rows' answer, as numpy computes it."""
+    layers = mlp_weights(LIGHT)
+    rng = np.random.default_rng(11)
+    inputs = [rng.standard_normal((1 + i % 5, 64), dtype=np.float32) for i in range(60)]
+
+    def ask(rows):
+        answer = server.client.post(INFER, json=body(rows)).raise_for_status().json()
+        return np.array(answer["outputs"][0]["data"], np.float32).reshape(answer["outputs"][0]["shape"])
+
+    with concurrent.futures.ThreadPoolExecutor(16) as pool:
+        for rows, found in zip(inputs, pool.map(ask, inputs), strict=True):
+            np.testing.assert_allclose(found, mlp_reference(layers, rows), atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "content", "status", "words"),
+    [
+        ("POST", INFER, b"{", 400, "the body must be JSON"),
+        ("POST", INFER, b'{"inputs": []}', 400, "digits-light takes the inputs ['x'], got []"),
+        ("GET", INFER, b"", 405, "takes POST, got GET"),
+        ("POST", "/v2/models/none/infer", b"{}", 404, "there is no model 'none'"),
+        ("POST", "/v2/models/digits-light/versions/9/infer", b"{}", 404, "has the version '1'"),
+        ("GET", "/nothing", b"", 404, "there is nothing at /nothing"),
+        ("POST", INFER, b" " * (5 << 20), 413, "at most 4194304 bytes"),
+        ("POST", "/admin/faults/digits-light", b'{"delay_ms": -1}', 400, "delay_ms must be a number from 0"),
+        ("POST", "/admin/faults/digits-light", b'{"delay": 1}', 400, "a fault must be a JSON object"),
+    ],
+)
+def test_what_is_wrong_is_said(server, method, path, content, status, words):
+    """Every refusal has its status and a sentence in `error`."""
+    answer = server.client.request(method, path, content=content)
+    assert answer.status_code == status
+    assert words in answer.json()["error"]
+
+
+def test_the_recorded_duration_is_told_and_counted(server):
+    """Server-Timing carries the recorded duration: the sum over requests equals the histogram's."""
+    before = metric(server.client, "model_request_duration_seconds_sum", model="ranker-heavy") or 0.0
+    rows = np.zeros((1, 256), np.float32)
+    told_s = 0.0
+    for _ in range(5):
+        answer = server.client.post("/v2/models/ranker-heavy/infer", json=body(rows)).raise_for_status()
+        told_s += float(answer.headers["server-timing"].removeprefix("app;dur=")) / 1000.0
+
+    def counted():
+        after = metric(server.client, "model_request_duration_seconds_sum", model="ranker-heavy")
+        return after is not None and abs((after - before) - told_s) < 1e-6
+
+    assert eventually(counted, what="the sum of the told durations in the histogram")
+
+
+def test_a_slow_model_times_out_and_recovers(server):
+    """Under a fault of 3 s requests are 504 after 2 s; without it all is well again, and nothing was shed."""
+    rows = np.zeros((1, 64), np.float32)
+
+    def ask(_):
+        return server.client.post(INFER, json=body(rows)).status_code
+
+    shed_before = metric(server.client, "model_requests_total", model="digits-light", outcome="shed") or 0
+    server.client.post("/admin/faults/digits-light", json={"delay_ms": 3000}).raise_for_status()
+    try:
+        with concurrent.futures.ThreadPoolExecutor(4) as pool:
+            assert set(pool.map(ask, range(4))) == {504}
+    finally:
+        server.client.post("/admin/faults/digits-light", json={}).raise_for_status()
+    assert eventually(lambda: ask(0) == 200)
+    assert eventually(
+        lambda: (
+            (metric(server.client, "model_requests_total", model="digits-light", outcome="timeout") or 0) >= 4
+        )
+    )
+    assert (
+        metric(server.client, "model_requests_total", model="digits-light", outcome="shed") or 0
+    ) == shed_before
+
+
+def test_an_injected_error_is_a_500_and_an_error_outcome(server):
+    """A faulty share of 1 makes every request fail; the outcome says error."""
+    server.client.post("/admin/faults/digits-light", json={"error_ratio": 1.0}).raise_for_status()
+    try:
+        answer = server.client.post(INFER, json=body(np.zeros((1, 64), np.float32)))
+        assert (answer.status_code, answer.json()["error"]) == (500, "injected fault")
+    finally:
+        server.client.post("/admin/faults/digits-light", json={}).raise_for_status()
+    assert eventually(
+        lambda: (
+            (metric(server.client, "model_requests_total", model="digits-light", outcome="error") or 0) >= 1
+        )
+    )
+
+
+def test_sigterm_drains(tmp_path):
+    """A request under way when SIGTERM arrives is answered; the process then ends with 0."""
+    with running_server(tmp_path) as running, httpx2.Client(base_url=running.url, timeout=20.0) as client:
+        client.post("/admin/faults/digits-light", json={"delay_ms": 800}).raise_for_status()
+        rows = np.zeros((1, 64), np.float32)
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            asked = pool.submit(lambda: client.post(INFER, json=body(rows)).status_code)
+            assert eventually(
+                lambda: (metric(client, "model_requests_in_flight", model="digits-light") or 0) >= 1
+            )
+            running.child._process.send_signal(signal.SIGTERM)
+            assert asked.result(15) == 200
+        assert running.child._process.wait(15) == 0
+
+
+def test_a_full_queue_is_503_with_retry_after(tmp_path):
+    """With two places in the queue and a slow batch, further requests are shed at once and counted as such."""
+    rows = np.zeros((1, 64), np.float32)
+    with (
+        running_server(tmp_path, options=["--queue", "2"]) as running,
+        httpx2.Client(base_url=running.url, timeout=20.0) as client,
+        concurrent.futures.ThreadPoolExecutor(12) as pool,
+    ):
+        client.post("/admin/faults/digits-light", json={"delay_ms": 700}).raise_for_status()
+        answers = list(pool.map(lambda _: client.post(INFER, json=body(rows)), range(12)))
+        statuses = [answer.status_code for answer in answers]
+        assert statuses.count(503) >= 6
+        assert statuses.count(200) + statuses.count(503) == 12
+        shed = next(answer for answer in answers if answer.status_code == 503)
+        assert shed.headers["retry-after"] == "1"
+        assert "at most 2 requests may wait" in shed.json()["error"]
+        assert eventually(
+            lambda: (
+                metric(client, "model_requests_total", model="digits-light", outcome="shed")
+                == statuses.count(503)
+            )
+        )
