@@ -1,0 +1,194 @@
+"""Everything the configuration asks for, running.
+
+scrape targets, GPUs, host, ourselves ─► Schedule ─► Delivery ─► sink
+OTLP senders ─► routes() ──────────────────────────────────────► sink
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Self
+
+from ninesight_store.contract import Sink
+from starlette.routing import Route
+
+from ninesight_collector.config import CollectorConfig, GpuConfig
+from ninesight_collector.contract import Sampler, TargetView
+from ninesight_collector.counters import Counters
+from ninesight_collector.delivery import Delivery
+from ninesight_collector.gpu import (
+    GpuLoad,
+    GpuSampler,
+    LoadSource,
+    NvmlDriver,
+    Scenario,
+    ScenarioFile,
+    SimulatedDriver,
+    StandinLibrary,
+)
+from ninesight_collector.host_sampler import HostSampler
+from ninesight_collector.otlp import OtlpSettings, Receiver
+from ninesight_collector.schedule import Schedule, Task, offset_s
+from ninesight_collector.scrape import Scraper, scrape_client, scrape_settings
+from ninesight_collector.self_sampler import SelfSampler
+
+__all__ = ["Collector"]
+
+_SELF_S = 10.0
+_RETRY_S = 1.0
+
+
+@dataclass(slots=True)
+class _Watched:
+    """One sampler and how its last look went. Written by its own task alone."""
+
+    kind: str
+    name: str
+    url: str
+    sampler: Sampler
+    interval_s: float
+    last_ms: int = 0
+    duration_s: float = 0.0
+    samples: int = 0
+
+    def view(self) -> TargetView:
+        health = self.sampler.health()
+        return TargetView(
+            self.kind,
+            self.name,
+            self.url,
+            health.up,
+            self.last_ms,
+            self.duration_s,
+            self.samples,
+            health.error,
+        )
+
+
+class Collector:
+    """Runs every sampler and offers the receiver's routes. Start and stop once.
+
+    `gpu_load` drives the simulated GPUs (mode simulated only), before the scenario's file.
+    `model_of` names the model that a process id serves; "" where it is not known.
+    """
+
+    def __init__(
+        self,
+        config: CollectorConfig,
+        sink: Sink,
+        now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+        *,
+        gpu_load: LoadSource | None = None,
+        model_of: Callable[[int], str] = lambda _pid: "",
+    ) -> None:
+        self.config = config
+        self.counters = Counters()
+        self._now_ms = now_ms
+        self._instance = config.instance or socket.gethostname()
+        self._delivery = Delivery(sink, self.counters, batches_max=config.retry_batches_max)
+        self._receiver = Receiver(sink, OtlpSettings.of(config.otlp), self.counters, now_ms)
+        self._client = scrape_client()
+        self._gpu = _gpu_sampler(config.gpu, self._instance, now_ms, gpu_load, model_of)
+        self._watched = self._watch()
+        tasks = [
+            Task(f"{w.kind} {w.name} {w.url}".strip(), w.interval_s, self._task(w), self._offset(w))
+            for w in self._watched
+        ]
+        tasks.append(Task("retry", _RETRY_S, self._retry, _RETRY_S))
+        self._schedule = Schedule(tasks, self.counters, workers=config.workers)
+
+    def start(self) -> Self:
+        """Begin to sample."""
+        self._schedule.start()
+        return self
+
+    def stop(self, timeout_s: float = 10.0) -> bool:
+        """End: no new looks, those under way finish, what waits is tried once more. False past the timeout."""
+        finished = self._schedule.stop(timeout_s)
+        self._delivery.flush()
+        self._delivery.abandon()
+        if finished:
+            # What still runs would find its client and its driver gone.
+            self._client.close()
+            if self._gpu is not None:
+                self._gpu.close()
+        return finished
+
+    def routes(self) -> list[Route]:
+        """Return the receiver's routes; none if otlp is off."""
+        if not self.config.otlp.enabled:
+            return []
+        return [Route("/v1/metrics", self._receiver.answer, methods=["POST"])]
+
+    def targets(self) -> tuple[TargetView, ...]:
+        """Return everything watched, for a status page. Safe to call from any thread."""
+        views = tuple(watched.view() for watched in self._watched)
+        return (*views, self._receiver.view()) if self.config.otlp.enabled else views
+
+    def _watch(self) -> list[_Watched]:
+        config = self.config
+        watched = [
+            _Watched(
+                "scrape",
+                settings.job,
+                settings.url,
+                Scraper(settings, self._client, self.counters),
+                settings.interval_s,
+            )
+            for scrape in config.scrape
+            for settings in scrape_settings(scrape)
+        ]
+        if self._gpu is not None:
+            watched.append(_Watched("gpu", config.gpu.mode, "", self._gpu, config.gpu.interval))
+        if config.host.enabled:
+            watched.append(
+                _Watched("host", self._instance, "", HostSampler(self._instance), config.host.interval)
+            )
+        watched.append(_Watched("self", "collector", "", SelfSampler(self.counters, self._instance), _SELF_S))
+        return watched
+
+    def _offset(self, watched: _Watched) -> float:
+        return offset_s(watched.url, watched.interval_s) if watched.kind == "scrape" else 0.0
+
+    def _task(self, watched: _Watched) -> Callable[[], None]:
+        def look() -> None:
+            began = time.monotonic()
+            now_ms = self._now_ms()
+            batch = watched.sampler.sample(now_ms)
+            watched.duration_s = time.monotonic() - began
+            watched.last_ms, watched.samples = now_ms, len(batch)
+            if watched.sampler.health().up is False:
+                self.counters.add("sampler_errors_total", task=f"{watched.kind} {watched.name}")
+            self._delivery.deliver(batch, source=watched.kind)
+
+        return look
+
+    def _retry(self) -> None:
+        if self._delivery.waiting:
+            self._delivery.flush()
+
+
+def _gpu_sampler(
+    config: GpuConfig,
+    instance: str,
+    now_ms: Callable[[], int],
+    load: LoadSource | None,
+    model_of: Callable[[int], str],
+) -> GpuSampler | None:
+    if config.mode == "off":
+        return None
+    if config.mode != "simulated":
+        return GpuSampler(instance, NvmlDriver(), optional=config.mode == "auto", model_of=model_of)
+    file = None
+    if load is None and config.scenario.file is not None:
+        load = file = ScenarioFile(config.scenario.file, GpuLoad(utilization=config.scenario.utilization))
+    library = StandinLibrary(Scenario(config.scenario, load), now_ms)
+    return GpuSampler(
+        instance,
+        SimulatedDriver(library),
+        model_of=model_of,
+        problem=lambda: file.error if file else "",
+    )
