@@ -20,15 +20,15 @@ __all__ = ["RateNote", "extrapolation", "increase_between", "rate"]
 class RateNote(enum.Enum):
     """What has to be said about a rate."""
 
-    NOT_COUNTER = "not a counter"
+    NOT_COUNTER = "not_counter"
     """rate or increase over gauge histograms."""
-    NOT_GAUGE = "not a gauge"
+    NOT_GAUGE = "not_gauge"
     """delta over counter histograms."""
-    MIXED_SCHEMAS = "exponential and custom buckets"
+    MIXED_SCHEMAS = "mixed_schemas"
     """The window mixes both kinds: no result."""
-    RECONCILED_SUBTRACTION = "subtraction"
+    RECONCILED_SUBTRACTION = "reconciled_subtraction"
     """Custom bounds differed between the first and the last point."""
-    RECONCILED_ADDITION = "addition"
+    RECONCILED_ADDITION = "reconciled_addition"
     """Custom bounds differed where a reset was made good."""
 
 

@@ -1,0 +1,92 @@
+"""`/api/v1/series`, `labels`, `label/<name>/values`, `metadata` and `status/buildinfo`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import orjson
+
+from ninesight_query.contract import Engine
+from ninesight_query.encode import encode_labels, encode_success
+from ninesight_query.errors import ParseError
+from ninesight_query.http.params import Params
+from ninesight_query.http.settings import HttpSettings
+
+__all__ = ["build_info", "label_names", "label_values", "metadata", "series", "unescape_label"]
+
+_TRUNCATED = "results truncated due to limit"
+_ESCAPED = re.compile(r"__|_([0-9a-fA-F]{1,6})_|_")
+
+
+def _encoded(items: Sequence[str], limit: int) -> bytes:
+    cut = items[:limit] if limit else items
+    return encode_success(orjson.dumps(list(cut)), (_TRUNCATED,) if len(cut) < len(items) else ())
+
+
+def series(engine: Engine, params: Params) -> bytes:
+    """List the series that match any `match[]`."""
+    limit, selectors = params.limit(), params.selectors(required=True)
+    found = engine.series(selectors, *params.span_ms())
+    cut = found[:limit] if limit else found
+    body = b"[" + b",".join(map(encode_labels, cut)) + b"]"
+    return encode_success(body, (_TRUNCATED,) if len(cut) < len(found) else ())
+
+
+def label_names(engine: Engine, params: Params) -> bytes:
+    """List label names, of all series or of those that match."""
+    limit = params.limit()
+    return _encoded(engine.label_names(params.selectors(), *params.span_ms()), limit)
+
+
+def unescape_label(name: str) -> str:
+    """Return the label name of a path: `U__a_2e_b` stands for `a.b`, other names for themselves.
+
+    Raises ParseError for an ill-formed escape.
+    """
+    if not name.startswith("U__"):
+        return name
+
+    def character(match: re.Match[str]) -> str:
+        if match.group() == "__":
+            return "_"
+        if match.group(1) is None or int(match.group(1), 16) > 0x10FFFF:
+            raise ParseError(
+                f"an escaped label name must be U__ with _hex_ for each odd character, got {name!r}; "
+                "write U__http_2e_status for http.status"
+            )
+        return chr(int(match.group(1), 16))
+
+    return _ESCAPED.sub(character, name[3:])
+
+
+def label_values(engine: Engine, params: Params, name: str) -> bytes:
+    """List the values of one label, over all series or those that match."""
+    label, limit = unescape_label(name), params.limit()
+    if not label:
+        raise ParseError("a label name must not be empty; ask /api/v1/label/<name>/values")
+    return _encoded(engine.label_values(label, params.selectors(), *params.span_ms()), limit)
+
+
+def metadata(engine: Engine, params: Params) -> bytes:
+    """Tell type, unit and help of metrics; `metric` asks for one."""
+    limit, wanted = params.limit(), params.first("metric")
+    found = [entry for entry in engine.metadata() if not wanted or entry.metric == wanted]
+    cut = found[:limit] if limit else found
+    body = {entry.metric: [{"type": entry.kind, "help": entry.help, "unit": entry.unit}] for entry in cut}
+    return encode_success(orjson.dumps(body))
+
+
+def build_info(settings: HttpSettings) -> bytes:
+    """Tell which Prometheus API is spoken."""
+    body = {
+        "version": settings.version,
+        "revision": "",
+        "branch": "",
+        "buildUser": "",
+        "buildDate": "",
+        "goVersion": "",
+        "application": "ninesight",
+        "features": {},
+    }
+    return encode_success(orjson.dumps(body))

@@ -1,0 +1,44 @@
+"""Errors of the HTTP API and their status codes."""
+
+from __future__ import annotations
+
+from ninesight_query.errors import QueryError
+
+__all__ = ["BodyTooLargeError", "BusyError", "NotFoundError", "status_of"]
+
+
+class BusyError(QueryError):
+    """As many queries run and wait as are allowed."""
+
+    kind = "unavailable"
+
+
+class BodyTooLargeError(QueryError):
+    """The request's body is over the cap."""
+
+    kind = "bad_data"
+
+
+class NotFoundError(QueryError):
+    """There is nothing of this name."""
+
+    kind = "not_found"
+
+
+_STATUS = {
+    "bad_data": 400,
+    "not_found": 404,
+    "execution": 422,
+    "timeout": 503,
+    "canceled": 503,
+    "unavailable": 503,
+}
+
+
+def status_of(error: Exception) -> tuple[int, str]:
+    """Return (HTTP status, Prometheus errorType) of an error."""
+    if isinstance(error, BodyTooLargeError):
+        return 413, error.kind
+    if isinstance(error, QueryError):
+        return _STATUS.get(error.kind, 422), error.kind
+    return 500, "internal"

@@ -1,0 +1,120 @@
+"""The parameters of one request: query string and form body together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from urllib.parse import parse_qsl
+
+from starlette.requests import Request
+
+from ninesight_query.contract import Matcher
+from ninesight_query.errors import ParseError
+from ninesight_query.http.errors import BodyTooLargeError
+from ninesight_query.http.settings import HttpSettings
+from ninesight_query.http.times import TIME_MAX_MS, TIME_MIN_MS, parse_time_ms
+from ninesight_query.parse import parse_selector
+
+__all__ = ["Params", "read_params"]
+
+_FORM = "application/x-www-form-urlencoded"
+
+
+class Params:
+    """Parsed parameters. Every reader raises ParseError that names the parameter."""
+
+    def __init__(self, pairs: Sequence[tuple[str, str]]) -> None:
+        self._pairs = pairs
+
+    def all(self, name: str) -> tuple[str, ...]:
+        """Return every value of a parameter, in order."""
+        return tuple(value for key, value in self._pairs if key == name)
+
+    def first(self, name: str) -> str:
+        """Return the first value that is not empty, else ""."""
+        return next((value for value in self.all(name) if value), "")
+
+    def required(self, name: str) -> str:
+        """Return a parameter that must be there."""
+        value = self.first(name)
+        if not value:
+            raise ParseError(f'invalid parameter "{name}": it must be given, got nothing; add {name}=...')
+        return value
+
+    def time_ms(self, name: str, default_ms: int) -> int:
+        """Return a time in milliseconds."""
+        text = self.first(name)
+        return parse_time_ms(text, name) if text else default_ms
+
+    def span_ms(self) -> tuple[int, int]:
+        """Return (start, end) in milliseconds; all of time where they are not given."""
+        start_ms, end_ms = self.time_ms("start", TIME_MIN_MS), self.time_ms("end", TIME_MAX_MS)
+        if end_ms < start_ms:
+            raise ParseError(
+                f'invalid parameter "end": end timestamp must not be before start time, '
+                f"got start {self.first('start')} and end {self.first('end')}; swap them"
+            )
+        return start_ms, end_ms
+
+    def limit(self, name: str = "limit") -> int:
+        """Return how many results are wanted at most; 0 means all."""
+        text = self.first(name)
+        if not text:
+            return 0
+        if not (text.isascii() and text.isdigit()):
+            raise ParseError(f'invalid parameter "{name}": it must be a whole number from 0 on, got {text!r}')
+        return int(text[:18])
+
+    def selectors(self, *, required: bool = False) -> tuple[tuple[Matcher, ...], ...]:
+        """Return the matchers of every `match[]`."""
+        texts = self.all("match[]")
+        if required and not texts:
+            raise ParseError(
+                'invalid parameter "match[]": no match[] parameter provided; add match[]=up or another selector'
+            )
+        out = []
+        for text in texts:
+            try:
+                out.append(parse_selector(text))
+            except ParseError as error:
+                raise ParseError(f'invalid parameter "match[]": {error}') from error
+        return tuple(out)
+
+
+async def _body(request: Request, bytes_max: int) -> bytes:
+    chunks, size = [], 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > bytes_max:
+            raise BodyTooLargeError(
+                f"a request body must be at most {bytes_max} bytes, got more; shorten the query or its matchers"
+            )
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def _pairs(text: str, fields_max: int) -> list[tuple[str, str]]:
+    try:
+        return parse_qsl(text, keep_blank_values=True, max_num_fields=fields_max, errors="strict")
+    except (ValueError, UnicodeDecodeError) as error:
+        raise ParseError(
+            f"parameters must be URL-encoded UTF-8, at most {fields_max} of them, got something else ({error})"
+        ) from error
+
+
+async def read_params(request: Request, settings: HttpSettings) -> Params:
+    """Read the parameters of a GET, or of a POST with a form body (which come first).
+
+    Raises ParseError and BodyTooLargeError.
+    """
+    pairs: list[tuple[str, str]] = []
+    if request.method == "POST":
+        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        body = await _body(request, settings.body_bytes_max)
+        if body and kind != _FORM:
+            raise ParseError(f"the body of a POST must be {_FORM}, got {kind or 'no content type'}")
+        try:
+            pairs += _pairs(body.decode("ascii"), settings.fields_max)
+        except UnicodeDecodeError as error:
+            raise ParseError("a form body must be URL-encoded ASCII, got other bytes") from error
+    pairs += _pairs(request.url.query, settings.fields_max)
+    return Params(pairs)

@@ -1,0 +1,55 @@
+"""Replies: JSON bodies, compressed where the client accepts it."""
+
+from __future__ import annotations
+
+import gzip
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from ninesight_query.encode import encode_error
+from ninesight_query.http.errors import status_of
+
+__all__ = ["accepts_gzip", "error_reply", "json_reply", "packed"]
+
+_JSON = "application/json"
+
+
+def accepts_gzip(request: Request) -> bool:
+    """Whether the client takes gzip: named in Accept-Encoding, not with q=0."""
+    for item in request.headers.get("accept-encoding", "").split(","):
+        coding, _, rest = item.partition(";")
+        if coding.strip().lower() not in ("gzip", "*"):
+            continue
+        weight = rest.strip().removeprefix("q=").strip()
+        try:
+            return float(weight or 1) > 0
+        except ValueError:
+            return False
+    return False
+
+
+def packed(body: bytes) -> bytes:
+    """Return the body compressed; level 1, because replies are sent once."""
+    return gzip.compress(body, compresslevel=1, mtime=0)
+
+
+def json_reply(body: bytes, *, gzipped: bool = False, status: int = 200) -> Response:
+    """Return a reply with an encoded JSON body."""
+    headers = {"vary": "Accept-Encoding"}
+    if gzipped:
+        headers["content-encoding"] = "gzip"
+    return Response(body, status, headers, media_type=_JSON)
+
+
+def error_reply(error: Exception) -> Response:
+    """Return the envelope of an error with its status code.
+
+    What is not an error of ours tells its class only: its text may hold anything.
+    """
+    status, kind = status_of(error)
+    message = f"internal error: {type(error).__name__}" if status == 500 else str(error)
+    reply = json_reply(encode_error(kind, message), status=status)
+    if status == 503:
+        reply.headers["retry-after"] = "1"
+    return reply

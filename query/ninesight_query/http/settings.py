@@ -1,0 +1,29 @@
+"""What code passes to the HTTP API."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["HttpSettings"]
+
+
+@dataclass(frozen=True, slots=True)
+class HttpSettings:
+    """Limits of the HTTP API."""
+
+    workers_max: int = 4
+    """Queries that run at the same time."""
+    queue_max: int = 64
+    """Queries that wait for a worker; one more is answered 503."""
+    points_max: int = 11_000
+    """Steps of a range query."""
+    body_bytes_max: int = 1 << 20
+    """Size of a form body, in bytes."""
+    fields_max: int = 1_000
+    """Parameters of one request."""
+    timeout_s: float = 120.0
+    """Longest a client waits for one query; a smaller `timeout` parameter wins."""
+    gzip_bytes_min: int = 1_024
+    """Replies from this size on are compressed where the client accepts it."""
+    version: str = "3.14.0"
+    """The Prometheus whose API and language are spoken; Grafana decides by it what it asks for."""
