@@ -164,7 +164,7 @@ class Binary:
     op: str
     left: Expr
     right: Expr
-    matching: Matching = Matching()  # noqa: RUF009 - frozen
+    matching: Matching = Matching()
     return_bool: bool = False
 
     @property

@@ -1,0 +1,96 @@
+"""One evaluation: the source, the limits, the clock, what was fetched, what is to be said."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from ninesight_store.contract import Matcher, Source
+from ninesight_store.errors import MatcherError, StoreError
+
+from ninesight_query.annotations import Annotations
+from ninesight_query.errors import DeadlineError, ExecutionError, LimitError, UnavailableError
+from ninesight_query.samples import Samples
+from ninesight_query.settings import EngineSettings
+
+__all__ = ["Context", "Fetched"]
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """The samples of one selector over one span, both ends included."""
+
+    start_ms: int
+    end_ms: int
+    samples: Samples
+
+
+@dataclass
+class Context:
+    """State of one query. Used by one thread."""
+
+    source: Source
+    settings: EngineSettings
+    start_ms: int
+    """Of the whole query, for `@ start()`."""
+    end_ms: int
+    step_ms: int
+    clock_s: Callable[[], float]
+    """Monotonic seconds."""
+    annotations: Annotations = field(default_factory=Annotations)
+    spans: dict[tuple[Matcher, ...], list[tuple[int, int]]] = field(default_factory=dict)
+    """Planned before evaluation: what each selector will need, overlapping spans joined."""
+    _fetched: dict[tuple[Matcher, ...], list[Fetched]] = field(default_factory=dict)
+    _loaded: int = 0
+    _deadline_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        self._deadline_s = self.clock_s() + self.settings.deadline_s
+
+    def check_deadline(self) -> None:
+        """Raise DeadlineError once the query ran too long."""
+        if self.clock_s() > self._deadline_s:
+            raise DeadlineError(
+                f"a query may run at most {self.settings.deadline_s:g} s; "
+                "narrow its selectors, its range or its steps, or raise the engine's deadline_s"
+            )
+
+    def check_cells(self, series: int, steps: int) -> None:
+        """Raise LimitError if a result of this size, beside what is loaded, is too large."""
+        cells = series * steps + self._loaded
+        if cells > self.settings.samples_max:
+            raise LimitError(
+                f"a query may hold at most {self.settings.samples_max} samples, this one needs {cells} "
+                f"({series} series x {steps} steps beside {self._loaded} loaded); "
+                "aggregate more, take fewer steps, or raise the engine's samples_max"
+            )
+
+    def fetch(self, matchers: tuple[Matcher, ...], start_ms: int, end_ms: int) -> Samples:
+        """Return the samples of start <= t <= end, possibly more; each planned span is read once."""
+        for known in self._fetched.get(matchers, ()):
+            if known.start_ms <= start_ms and end_ms <= known.end_ms:
+                return known.samples
+        for low, high in self.spans.get(matchers, ()):
+            if low <= start_ms and end_ms <= high:
+                start_ms, end_ms = low, high
+        samples = self._select(matchers, start_ms, end_ms)
+        self._fetched.setdefault(matchers, []).append(Fetched(start_ms, end_ms, samples))
+        return samples
+
+    def _select(self, matchers: tuple[Matcher, ...], start_ms: int, end_ms: int) -> Samples:
+        self.check_deadline()
+        try:
+            columns = self.source.select(matchers, start_ms, end_ms)
+        except MatcherError as error:
+            raise ExecutionError(str(error)) from error
+        except StoreError as error:
+            raise UnavailableError(f"reading the store: {error}") from error
+        if len(columns.labels) > self.settings.series_max:
+            raise LimitError(
+                f"a selector may match at most {self.settings.series_max} series, this one matches "
+                f"{len(columns.labels)}; add matchers, or raise the engine's series_max"
+            )
+        self._loaded += len(columns.timestamps) + len(columns.histograms)
+        self.check_cells(0, 0)
+        self.check_deadline()
+        return Samples.of_columns(columns)

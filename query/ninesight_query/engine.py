@@ -1,0 +1,179 @@
+"""LocalEngine: PromQL over a `Source` in this process.
+
+Safe to call from many threads: it keeps nothing between queries but its settings. Raises only QueryError.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import numpy as np
+from ninesight_store.contract import Labels, Matcher, Metadata, Source
+from ninesight_store.errors import MatcherError, StoreError
+
+from ninesight_query import ir
+from ninesight_query import labels as label
+from ninesight_query.answers import finished, to_matrix, to_ragged, to_vector
+from ninesight_query.block import Block, Grid, Scalars, Text
+from ninesight_query.context import Context
+from ninesight_query.contract import Answer, Capabilities, Scalar, String, Value
+from ninesight_query.errors import ExecutionError, LimitError, ParseError, QueryError, UnavailableError
+from ninesight_query.evaluate import evaluate, range_argument
+from ninesight_query.parse import parse
+from ninesight_query.plan import plan
+from ninesight_query.settings import EngineSettings
+
+__all__ = ["LocalEngine"]
+
+T = TypeVar("T")
+
+TIME_MS_MAX = 1 << 53
+
+
+class LocalEngine:
+    """Answers PromQL from a store in this process (the `Engine` contract)."""
+
+    def __init__(
+        self,
+        source: Source,
+        settings: EngineSettings | None = None,
+        *,
+        now_ms: Callable[[], int] | None = None,
+        clock_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._source = source
+        self._settings = settings or EngineSettings()
+        self._now_ms = now_ms or (lambda: time.time_ns() // 1_000_000)
+        self._clock_s = clock_s
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """Say what this engine can do."""
+        return Capabilities("local", delayed_name_removal=self._settings.delayed_name_removal)
+
+    @property
+    def settings(self) -> EngineSettings:
+        """The limits and switches in force."""
+        return self._settings
+
+    def instant(self, query: str, at_ms: int | None = None) -> Answer:
+        """Evaluate at one time, by default now. Raises QueryError."""
+        when = self._now_ms() if at_ms is None else at_ms
+        return self._guarded(lambda: self._instant(query, when))
+
+    def range(self, query: str, start_ms: int, end_ms: int, step_ms: int) -> Answer:
+        """Evaluate at start, start+step, ... <= end. Raises QueryError."""
+        return self._guarded(lambda: self._range(query, start_ms, end_ms, step_ms))
+
+    def series(
+        self, selectors: Sequence[Sequence[Matcher]], start_ms: int, end_ms: int
+    ) -> tuple[Labels, ...]:
+        """Return the series that match any of the selectors, sorted. Raises QueryError."""
+        return self._guarded(lambda: self._series(selectors, start_ms, end_ms))
+
+    def label_names(
+        self, selectors: Sequence[Sequence[Matcher]], start_ms: int, end_ms: int
+    ) -> tuple[str, ...]:
+        """Return the label names of those series, sorted. Raises QueryError."""
+        series = self.series(selectors, start_ms, end_ms)
+        return tuple(sorted({name for labels in series for name, _ in labels}))
+
+    def label_values(
+        self, name: str, selectors: Sequence[Sequence[Matcher]], start_ms: int, end_ms: int
+    ) -> tuple[str, ...]:
+        """Return the values of one label over those series, sorted. Raises QueryError."""
+        series = self.series(selectors, start_ms, end_ms)
+        return tuple(sorted({label.get(labels, name) for labels in series} - {""}))
+
+    def metadata(self) -> tuple[Metadata, ...]:
+        """Return what is known of each metric, sorted by name. Raises QueryError."""
+        return self._guarded(lambda: tuple(self._source.metadata()))
+
+    def _series(
+        self, selectors: Sequence[Sequence[Matcher]], start_ms: int, end_ms: int
+    ) -> tuple[Labels, ...]:
+        if not selectors:
+            return self._source.series((), start_ms, end_ms)
+        if len(selectors) == 1:
+            return self._source.series(tuple(selectors[0]), start_ms, end_ms)
+        found = (self._source.series(tuple(each), start_ms, end_ms) for each in selectors)
+        return tuple(sorted({labels for part in found for labels in part}))
+
+    def _guarded(self, work: Callable[[], T]) -> T:
+        try:
+            return work()
+        except QueryError:
+            raise
+        except MatcherError as error:
+            raise ParseError(str(error)) from error
+        except StoreError as error:
+            raise UnavailableError(f"reading the store: {error}") from error
+        except MemoryError as error:
+            raise LimitError(
+                "the query needs more memory than there is; narrow it, or take fewer steps"
+            ) from error
+        except Exception as error:
+            raise ExecutionError(f"evaluating the query: {type(error).__name__}: {error}") from error
+
+    def _parsed(self, query: str) -> ir.Expr:
+        limit = self._settings.query_length_max
+        if len(query) > limit:
+            raise LimitError(
+                f"a query may have at most {limit} characters, got {len(query)}; "
+                "shorten it, or raise the engine's query_length_max"
+            )
+        return parse(query)
+
+    def _context(self, start_ms: int, end_ms: int, step_ms: int) -> Context:
+        for what, at_ms in (("start", start_ms), ("end", end_ms)):
+            if abs(at_ms) > TIME_MS_MAX:
+                raise ParseError(f"{what} must lie within +-{TIME_MS_MAX} ms of 1970, got {at_ms}")
+        return Context(self._source, self._settings, start_ms, end_ms, step_ms, self._clock_s)
+
+    def _instant(self, query: str, at_ms: int) -> Answer:
+        expr = self._parsed(query)
+        context = self._context(at_ms, at_ms, 0)
+        grid = Grid(at_ms, 1, 1)
+        plan(expr, grid, context)
+        value: Value
+        if isinstance(expr, ir.RangeSelector | ir.Subquery):
+            value = to_ragged(range_argument(expr, grid, context))
+        else:
+            found = evaluate(expr, grid, context)
+            if isinstance(found, Text):
+                value = String(at_ms, found.value)
+            elif isinstance(found, Scalars):
+                value = Scalar(at_ms, float(found.values[0]))
+            else:
+                value = to_vector(finished(found), at_ms)
+        return Answer(value, context.annotations.warnings, context.annotations.infos)
+
+    def _range(self, query: str, start_ms: int, end_ms: int, step_ms: int) -> Answer:
+        if step_ms <= 0:
+            raise ParseError(f"step must be positive, got {step_ms} ms")
+        if end_ms < start_ms:
+            raise ParseError(f"end must not be before start, got start {start_ms} ms and end {end_ms} ms")
+        steps = (end_ms - start_ms) // step_ms + 1
+        limit = self._settings.points_per_series_max
+        if steps > limit:
+            raise LimitError(
+                f"a range query may have at most {limit} steps, got {steps}; "
+                f"take a step of at least {-(-(end_ms - start_ms) // max(1, limit - 1))} ms"
+            )
+        expr = self._parsed(query)
+        if expr.type not in (ir.ValueType.SCALAR, ir.ValueType.VECTOR):
+            raise ParseError(
+                f"a range query needs a scalar or an instant vector at every step, got a {expr.type}; "
+                "put a function such as rate() around a range vector"
+            )
+        context = self._context(start_ms, end_ms, step_ms)
+        grid = Grid(start_ms, step_ms, steps)
+        plan(expr, grid, context)
+        found = evaluate(expr, grid, context)
+        if isinstance(found, Scalars):
+            found = Block.of_row((), found.values, np.ones(steps, np.bool_))
+        assert isinstance(found, Block)
+        value = to_matrix(finished(found), grid)
+        return Answer(value, context.annotations.warnings, context.annotations.infos)

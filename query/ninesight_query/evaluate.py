@@ -1,0 +1,166 @@
+"""The evaluator: walks the tree once, each node over all series and all steps.
+
+An instant query is a range query of one step. What is the same at every step (`@`-pinned, literals)
+is evaluated at one step and repeated without a copy.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from ninesight_store.contract import Float64
+
+from ninesight_query import binary, functions, ir, vectors
+from ninesight_query.aggregate import aggregate
+from ninesight_query.block import Block, Grid, Scalars, Text, merge_same_labels, without_name
+from ninesight_query.context import Context
+from ninesight_query.errors import ExecutionError
+from ninesight_query.histogram_math import negate
+from ninesight_query.plan import subquery_grid
+from ninesight_query.range_functions import RANGE_FUNCTIONS, call_range
+from ninesight_query.ranked import count_values, ranked
+from ninesight_query.select import RangeVector, instant, range_vector
+from ninesight_query.subquery import subquery_vector
+
+__all__ = ["evaluate", "range_argument"]
+
+Evaluated = Block | Scalars | Text
+
+
+def evaluate(expr: ir.Expr, grid: Grid, context: Context) -> Evaluated:
+    """Return the value of a scalar, vector or string expression on a grid. Raises QueryError."""
+    context.check_deadline()
+    if grid.count > 1 and not isinstance(expr, ir.NumberLiteral) and ir.step_invariant(expr):
+        once = _evaluate(expr, Grid(grid.start_ms, grid.step_ms, 1), context)
+        if isinstance(once, Block):
+            context.check_cells(len(once), grid.count)
+            out = once.broadcast(grid.count)
+            out.ordered = False
+            return out
+        if isinstance(once, Scalars):
+            return Scalars(np.broadcast_to(once.values, (grid.count,)))
+        return once
+    return _evaluate(expr, grid, context)
+
+
+def _evaluate(expr: ir.Expr, grid: Grid, context: Context) -> Evaluated:
+    match expr:
+        case ir.NumberLiteral():
+            return Scalars(np.broadcast_to(np.float64(expr.value), (grid.count,)))
+        case ir.StringLiteral():
+            return Text(expr.value)
+        case ir.Selector():
+            return instant(expr, grid, context)
+        case ir.Negate():
+            return _negate(evaluate(expr.expr, grid, context), context)
+        case ir.Binary():
+            return _binary(expr, grid, context)
+        case ir.Aggregate():
+            return _aggregate(expr, grid, context)
+        case ir.Call():
+            return _call(expr, grid, context)
+        case _:
+            raise ExecutionError(
+                "a range vector (like metric[5m]) must stand inside a function such as rate()"
+            )
+
+
+def vector(expr: ir.Expr, grid: Grid, context: Context) -> Block:
+    """Evaluate an operand that the parser knows to be a vector."""
+    value = evaluate(expr, grid, context)
+    assert isinstance(value, Block), expr
+    return value
+
+
+def scalar(expr: ir.Expr, grid: Grid, context: Context) -> Float64:
+    """Evaluate an operand that the parser knows to be a scalar: [T]."""
+    value = evaluate(expr, grid, context)
+    assert isinstance(value, Scalars), expr
+    return value.values
+
+
+def range_argument(expr: ir.Expr, grid: Grid, context: Context) -> RangeVector:
+    """Evaluate an operand that the parser knows to be a range vector."""
+    if isinstance(expr, ir.RangeSelector):
+        return range_vector(expr, grid, context)
+    assert isinstance(expr, ir.Subquery), expr
+    inner = subquery_grid(expr, grid, context)
+    context.check_cells(0, inner.count)
+    block = vector_or_scalar(expr.expr, inner, context) if inner.count else Block.empty(0)
+    return subquery_vector(expr, block, inner, grid, context)
+
+
+def vector_or_scalar(expr: ir.Expr, grid: Grid, context: Context) -> Block:
+    """Evaluate an operand that may be a scalar; a scalar becomes one series without labels."""
+    value = evaluate(expr, grid, context)
+    if isinstance(value, Scalars):
+        return Block.of_row((), value.values, np.ones(grid.count, np.bool_))
+    assert isinstance(value, Block), expr
+    return value
+
+
+def _negate(value: Evaluated, context: Context) -> Evaluated:
+    if isinstance(value, Scalars):
+        return Scalars(-value.values)
+    assert isinstance(value, Block)
+    histograms = value.histograms
+    if histograms is not None:
+        histograms = histograms.copy()
+        for cell in zip(*np.nonzero(np.not_equal(histograms, None)), strict=True):
+            histograms[cell] = negate(histograms[cell])
+    out = Block(value.labels, -value.values, value.present, value.drop_name, histograms)
+    return without_name(out, delayed=context.settings.delayed_name_removal)
+
+
+def _binary(node: ir.Binary, grid: Grid, context: Context) -> Evaluated:
+    left, right = evaluate(node.left, grid, context), evaluate(node.right, grid, context)
+    if isinstance(left, Scalars) and isinstance(right, Scalars):
+        return binary.scalar_scalar(node.op, left, right)
+    if isinstance(left, Block) and isinstance(right, Block):
+        if node.op in ("and", "or", "unless"):
+            return vectors.set_operation(node, left, right)
+        return vectors.vector_vector(node, left, right, context)
+    if isinstance(left, Block) and isinstance(right, Scalars):
+        return binary.vector_scalar(
+            node.op, left, right, swapped=False, return_bool=node.return_bool, context=context
+        )
+    assert isinstance(left, Scalars)
+    assert isinstance(right, Block)
+    return binary.vector_scalar(
+        node.op, right, left, swapped=True, return_bool=node.return_bool, context=context
+    )
+
+
+def _aggregate(node: ir.Aggregate, grid: Grid, context: Context) -> Block:
+    if node.op == "count_values":
+        assert isinstance(node.param, ir.StringLiteral)
+        return count_values(node, vector(node.expr, grid, context), node.param.value, context)
+    param = None if node.param is None else scalar(node.param, grid, context)
+    block = vector(node.expr, grid, context)
+    if node.op in ("topk", "bottomk", "limitk", "limit_ratio"):
+        assert param is not None
+        return ranked(node, block, param, context)
+    if node.op == "quantile":
+        assert param is not None
+        for q in np.unique(param):
+            if not 0 <= q <= 1:
+                context.annotations.invalid_quantile(float(q))
+    return merge_same_labels(aggregate(node, block, param, context))
+
+
+def _call(node: ir.Call, grid: Grid, context: Context) -> Evaluated:
+    if node.name in RANGE_FUNCTIONS:
+        return _range_call(node, grid, context)
+    function = functions.FUNCTIONS.get(node.name)
+    if function is None:
+        raise ExecutionError(f"the function {node.name} is not supported by this engine")
+    return function(node, functions.Arguments(node, grid, context, evaluate))
+
+
+def _range_call(node: ir.Call, grid: Grid, context: Context) -> Block:
+    place = next(k for k, arg in enumerate(node.args) if arg.type is ir.ValueType.MATRIX)
+    params = [scalar(arg, grid, context) for k, arg in enumerate(node.args) if k != place]
+    windows = range_argument(node.args[place], grid, context)
+    block = call_range(node.name, windows, params, context)
+    if node.name == "absent_over_time":
+        return functions.absent(block.present.any(axis=0), node.args[place], context)
+    return block

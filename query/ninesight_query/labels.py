@@ -1,0 +1,94 @@
+"""Algebra on label sets: sorted tuples of (name, value), as the store hands them out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+
+import numpy as np
+from ninesight_store.contract import Int64, Labels
+
+__all__ = [
+    "METADATA_LABELS",
+    "METRIC_NAME",
+    "ascending",
+    "drop_metadata",
+    "get",
+    "group_ids",
+    "keep",
+    "remove",
+    "show",
+    "signature_of",
+    "with_label",
+]
+
+METRIC_NAME = "__name__"
+METADATA_LABELS = frozenset({"__name__", "__type__", "__unit__"})
+"""What a computation takes away: the result is no longer that metric."""
+
+
+def get(labels: Labels, name: str) -> str:
+    """Return the value of a label, "" where it is missing."""
+    for key, value in labels:
+        if key == name:
+            return value
+    return ""
+
+
+def drop_metadata(labels: Labels) -> Labels:
+    """Return the labels without the metric's name, type and unit."""
+    return tuple(pair for pair in labels if pair[0] not in METADATA_LABELS)
+
+
+def keep(labels: Labels, names: Collection[str]) -> Labels:
+    """Return only the named labels."""
+    return tuple(pair for pair in labels if pair[0] in names)
+
+
+def remove(labels: Labels, names: Collection[str]) -> Labels:
+    """Return all but the named labels."""
+    return tuple(pair for pair in labels if pair[0] not in names)
+
+
+def with_label(labels: Labels, name: str, value: str) -> Labels:
+    """Return the labels with one set; the value "" removes it."""
+    others = [pair for pair in labels if pair[0] != name]
+    if value:
+        others.append((name, value))
+        others.sort()
+    return tuple(others)
+
+
+def show(labels: Labels) -> str:
+    """Return `{a="1", b="2"}` for messages."""
+    quoted = ", ".join(
+        '{}="{}"'.format(name, value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n"))
+        for name, value in labels
+    )
+    return "{" + quoted + "}"
+
+
+def signature_of(on: bool, names: Sequence[str]) -> Callable[[Labels], Labels]:
+    """Return the function that gives a series its match group: `on (names)`, else all but names and `__name__`."""
+    if on:
+        wanted = frozenset(names)
+        if not wanted:
+            return lambda _: ()
+        return lambda labels: tuple(pair for pair in labels if pair[0] in wanted)
+    unwanted = frozenset(names) | {METRIC_NAME}
+    return lambda labels: tuple(pair for pair in labels if pair[0] not in unwanted)
+
+
+def group_ids(
+    all_labels: Sequence[Labels], signature: Callable[[Labels], Labels]
+) -> tuple[Int64, list[Labels]]:
+    """Number the groups in order of first sight: ids [S] and each group's signature [G]."""
+    seen: dict[Labels, int] = {}
+    ids = np.empty(len(all_labels), np.int64)
+    for row, labels in enumerate(all_labels):
+        ids[row] = seen.setdefault(signature(labels), len(seen))
+    return ids, list(seen)
+
+
+def ascending(all_labels: Sequence[Labels]) -> list[int]:
+    """Return the rows in the order of their labels (Prometheus' labels.Compare)."""
+    return sorted(range(len(all_labels)), key=all_labels.__getitem__)

@@ -1,0 +1,122 @@
+"""Functions of a range vector: the float kernels tile by tile, then the series that hold histograms."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from ninesight_store.contract import Float64
+
+from ninesight_query import labels as label
+from ninesight_query import over_time, rates, regression
+from ninesight_query import range_histograms as histogram
+from ninesight_query.block import Block, Bool, without_name
+from ninesight_query.context import Context
+from ninesight_query.errors import ExecutionError
+from ninesight_query.select import RangeVector, Window
+
+__all__ = ["RANGE_FUNCTIONS", "RangeFunction", "call_range"]
+
+Kernel = Callable[[Window, Sequence[Float64]], tuple[Float64, Bool]]
+
+
+@dataclass(frozen=True, slots=True)
+class RangeFunction:
+    """How one function treats floats and histograms."""
+
+    kernel: Kernel
+    handler: histogram.Handler
+    keeps_name: bool = False
+    every_step: bool = False
+    """Whether the result depends on the step even where `@` pins the window."""
+
+
+RANGE_FUNCTIONS: dict[str, RangeFunction] = {
+    "absent_over_time": RangeFunction(over_time.present, histogram.present),
+    "avg_over_time": RangeFunction(over_time.avg, histogram.avg),
+    "changes": RangeFunction(rates.changes, histogram.changes),
+    "count_over_time": RangeFunction(over_time.count, histogram.count),
+    "delta": RangeFunction(rates.delta, histogram.delta),
+    "deriv": RangeFunction(regression.deriv, histogram.ignored_for_line),
+    "double_exponential_smoothing": RangeFunction(
+        over_time.double_exponential_smoothing, histogram.ignored_for_line
+    ),
+    "first_over_time": RangeFunction(over_time.first, histogram.first, keeps_name=True),
+    "idelta": RangeFunction(rates.idelta, histogram.idelta),
+    "increase": RangeFunction(rates.increase, histogram.increase),
+    "irate": RangeFunction(rates.irate, histogram.irate),
+    "last_over_time": RangeFunction(over_time.last, histogram.last, keeps_name=True),
+    "mad_over_time": RangeFunction(over_time.mad, histogram.ignored),
+    "max_over_time": RangeFunction(over_time.maximum, histogram.ignored),
+    "min_over_time": RangeFunction(over_time.minimum, histogram.ignored),
+    "predict_linear": RangeFunction(regression.predict_linear, histogram.ignored_for_line, every_step=True),
+    "present_over_time": RangeFunction(over_time.present, histogram.present),
+    "quantile_over_time": RangeFunction(over_time.quantile, histogram.ignored),
+    "rate": RangeFunction(rates.rate, histogram.rate),
+    "resets": RangeFunction(rates.resets, histogram.resets),
+    "stddev_over_time": RangeFunction(over_time.stddev, histogram.ignored),
+    "stdvar_over_time": RangeFunction(over_time.stdvar, histogram.ignored),
+    "sum_over_time": RangeFunction(over_time.sum_, histogram.sum_),
+    "ts_of_first_over_time": RangeFunction(over_time.ts_of_first, histogram.ts_of_first),
+    "ts_of_last_over_time": RangeFunction(over_time.ts_of_last, histogram.ts_of_last),
+    "ts_of_max_over_time": RangeFunction(over_time.ts_of_maximum, histogram.ignored),
+    "ts_of_min_over_time": RangeFunction(over_time.ts_of_minimum, histogram.ignored),
+}
+_COUNTER_SUFFIXES = ("_total", "_sum", "_count", "_bucket")
+_SMOOTHING_ARGUMENTS = ("smoothing", "trend")
+
+
+def call_range(name: str, vector: RangeVector, params: Sequence[Float64], context: Context) -> Block:
+    """Evaluate one function over all series and steps. `params` are its scalar arguments, [T] each."""
+    function = RANGE_FUNCTIONS[name]
+    every_step = function.every_step or any(len(param) > 1 and param.strides != (0,) for param in params)
+    steps = 1 if vector.pinned and not every_step else vector.grid.count
+    params = [param[:steps] for param in params]
+    _check_params(name, params, context)
+    samples = vector.samples
+    context.check_cells(len(samples), vector.grid.count)
+    values, present = np.zeros((len(samples), steps)), np.zeros((len(samples), steps), np.bool_)
+    with np.errstate(all="ignore"):
+        for window in vector.windows(context, every_step=every_step):
+            rows = window.tile.rows
+            values[rows], present[rows] = function.kernel(window, params)
+    histograms = None
+    if samples.histograms:
+        histograms = histogram.apply(name, function.handler, vector, params, values, present, context)
+    if name in ("rate", "increase"):
+        _annotate_counters(vector, present, context)
+    block = Block(samples.labels, values, present, samples.drop_name.copy(), histograms)
+    block = block.broadcast(vector.grid.count)
+    if function.keeps_name:
+        return block
+    return without_name(block, delayed=context.settings.delayed_name_removal)
+
+
+def _check_params(name: str, params: Sequence[Float64], context: Context) -> None:
+    if name == "quantile_over_time":
+        for quantile in np.unique(params[0]):
+            if not 0 <= quantile <= 1:
+                context.annotations.invalid_quantile(float(quantile))
+    elif name == "double_exponential_smoothing":
+        for what, factors in zip(_SMOOTHING_ARGUMENTS, params, strict=True):
+            wrong = factors[~((factors > 0) & (factors < 1))]
+            if len(wrong):
+                raise ExecutionError(f"invalid {what} factor. Expected: 0 < factor < 1, got: {wrong[0]:g}")
+
+
+def _annotate_counters(vector: RangeVector, present: Bool, context: Context) -> None:
+    some = present.any(axis=1)
+    by_type = context.settings.type_and_unit_labels
+    seen: set[str] = set()
+    for row in np.flatnonzero(some):
+        labels = vector.samples.labels[row]
+        metric = label.get(labels, label.METRIC_NAME)
+        if by_type:
+            kind = label.get(labels, "__type__")
+            if metric and kind not in ("counter", "histogram"):
+                context.annotations.possible_non_counter_type(metric, kind)
+        elif metric and metric not in seen:
+            seen.add(metric)
+            if not metric.endswith(_COUNTER_SUFFIXES):
+                context.annotations.possible_non_counter(metric)

@@ -1,0 +1,318 @@
+"""Functions of a range vector over histogram points, one window at a time.
+
+Histograms are few and rich, so this half works on objects: exactness (schemas, custom bounds, reset
+hints) goes before speed. A handler is asked only for windows that hold at least one histogram.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from ninesight_store.contract import Float64, Int64, Labels, ResetHint
+
+from ninesight_query import labels as label
+from ninesight_query.annotations import Annotations
+from ninesight_query.block import Bool, Objects
+from ninesight_query.context import Context
+from ninesight_query.histogram import Histogram
+from ninesight_query.histogram_layout import compact
+from ninesight_query.histogram_math import (
+    IncompatibleSchemasError,
+    divide,
+    equal,
+    scale,
+    subtract,
+    total,
+)
+from ninesight_query.histogram_rate import rate as histogram_rate
+from ninesight_query.histogram_reset import detect_reset
+from ninesight_query.select import RangeVector
+
+__all__ = ["KEEP", "Handler", "HistogramWindow", "apply"]
+
+
+class Keep:
+    """The answer "what the float kernel found"."""
+
+
+KEEP = Keep()
+Outcome = float | Histogram | Keep | None
+
+
+@dataclass(frozen=True, slots=True)
+class HistogramWindow:
+    """What lies in one window of one series."""
+
+    labels: Labels
+    float_times: Int64
+    floats: Float64
+    times: Int64
+    points: Sequence[Histogram]
+    start_ms: int
+    """Exclusive."""
+    end_ms: int
+    notes: Annotations
+
+    @property
+    def metric(self) -> str:
+        """The metric's name, for notes."""
+        return label.get(self.labels, label.METRIC_NAME)
+
+    @property
+    def mixed(self) -> bool:
+        """Whether floats lie beside the histograms; says so in the notes."""
+        if len(self.floats):
+            self.notes.mixed_samples(self.metric)
+        return bool(len(self.floats))
+
+
+Handler = Callable[[HistogramWindow], Outcome]
+
+
+def apply(
+    name: str,
+    handler: Handler,
+    vector: RangeVector,
+    params: Sequence[Float64],
+    values: Float64,
+    present: Bool,
+    context: Context,
+) -> Objects | None:
+    """Run the handler over every window with a histogram; `values` and `present` are corrected in place."""
+    samples = vector.samples
+    steps = values.shape[1]
+    out: Objects | None = None
+    starts = np.broadcast_to(vector.starts_ms, (vector.grid.count,))
+    ends = np.broadcast_to(vector.ends_ms, (vector.grid.count,))
+    for row, run in samples.histograms.items():
+        context.check_deadline()
+        low, high = vector.run_bounds(run)
+        own = slice(int(samples.offsets[row]), int(samples.offsets[row + 1]))
+        float_times, floats = samples.times[own], samples.values[own]
+        float_low = np.searchsorted(float_times, starts, "right")
+        float_high = np.searchsorted(float_times, ends, "right")
+        for step in np.flatnonzero(high[:steps] > low[:steps]):
+            part = slice(int(float_low[step]), int(float_high[step]))
+            window = HistogramWindow(
+                samples.labels[row],
+                float_times[part],
+                floats[part],
+                run.times[low[step] : high[step]],
+                run.points[low[step] : high[step]],
+                int(starts[step]),
+                int(ends[step]),
+                context.annotations,
+            )
+            outcome = handler(window)
+            if outcome is KEEP:
+                continue
+            present[row, step] = isinstance(outcome, float)
+            if isinstance(outcome, float):
+                values[row, step] = outcome
+            elif outcome is not None:
+                if out is None:
+                    out = np.full(values.shape, None, object)
+                out[row, step] = outcome
+    return out
+
+
+def present(_: HistogramWindow) -> Outcome:
+    """1 where there is any sample."""
+    return 1.0
+
+
+def count(window: HistogramWindow) -> Outcome:
+    """Floats and histograms together."""
+    return float(len(window.floats) + len(window.points))
+
+
+def first(window: HistogramWindow) -> Outcome:
+    """The oldest sample."""
+    if len(window.floats) and window.float_times[0] < window.times[0]:
+        return KEEP
+    return window.points[0]
+
+
+def last(window: HistogramWindow) -> Outcome:
+    """The newest sample."""
+    if len(window.floats) and window.float_times[-1] > window.times[-1]:
+        return KEEP
+    return window.points[-1]
+
+
+def ts_of_first(window: HistogramWindow) -> Outcome:
+    """Seconds of the oldest sample."""
+    times = [int(window.times[0]), *(int(time) for time in window.float_times[:1])]
+    return min(times) / 1000.0
+
+
+def ts_of_last(window: HistogramWindow) -> Outcome:
+    """Seconds of the newest sample."""
+    times = [int(window.times[-1]), *(int(time) for time in window.float_times[-1:])]
+    return max(times) / 1000.0
+
+
+def ignored(window: HistogramWindow) -> Outcome:
+    """Only floats count."""
+    if not len(window.floats):
+        return None
+    window.notes.ignored_in_range(window.metric)
+    return KEEP
+
+
+def ignored_for_line(window: HistogramWindow) -> Outcome:
+    """Only floats count, and two of them are needed."""
+    if not len(window.floats):
+        return None
+    window.notes.ignored_in_range(window.metric)
+    return KEEP
+
+
+def rate(window: HistogramWindow) -> Outcome:
+    """Per-second increase of a counter histogram."""
+    return _extrapolated(window, is_counter=True, is_rate=True)
+
+
+def increase(window: HistogramWindow) -> Outcome:
+    """Increase of a counter histogram."""
+    return _extrapolated(window, is_counter=True, is_rate=False)
+
+
+def delta(window: HistogramWindow) -> Outcome:
+    """Difference of a gauge histogram."""
+    return _extrapolated(window, is_counter=False, is_rate=False)
+
+
+def _extrapolated(window: HistogramWindow, *, is_counter: bool, is_rate: bool) -> Outcome:
+    if window.mixed or len(window.points) < 2:
+        return None
+    result, notes = histogram_rate(
+        window.points, window.times, window.start_ms, window.end_ms, is_counter=is_counter, is_rate=is_rate
+    )
+    _note_all(window, notes)
+    return result
+
+
+def _note_all(window: HistogramWindow, notes: Sequence[object]) -> None:
+    for note in notes:
+        match str(getattr(note, "value", note)):
+            case "not_counter":
+                window.notes.not_counter(window.metric)
+            case "not_gauge":
+                window.notes.not_gauge(window.metric)
+            case "mixed_schemas":
+                window.notes.mixed_schemas(window.metric)
+            case other:
+                window.notes.reconciled(other.removeprefix("reconciled_"))
+
+
+def irate(window: HistogramWindow) -> Outcome:
+    """Per-second increase between the last two samples."""
+    return _last_two(window, is_counter=True)
+
+
+def idelta(window: HistogramWindow) -> Outcome:
+    """Difference between the last two samples."""
+    return _last_two(window, is_counter=False)
+
+
+def _last_two(window: HistogramWindow, *, is_counter: bool) -> Outcome:
+    newest: list[tuple[int, float | Histogram]] = [
+        *zip(window.float_times[-2:].tolist(), window.floats[-2:].tolist(), strict=True),
+        *zip(window.times[-2:].tolist(), window.points[-2:], strict=True),
+    ]
+    newest = sorted(newest, key=lambda pair: pair[0])[-2:]
+    if len(newest) < 2:
+        return None
+    (then_ms, then), (now_ms, now) = newest
+    if isinstance(then, float) and isinstance(now, float):
+        return KEEP
+    if not isinstance(then, Histogram) or not isinstance(now, Histogram):
+        window.notes.mixed_samples(window.metric)
+        return None
+    gauges = (then.hint is ResetHint.GAUGE, now.hint is ResetHint.GAUGE)
+    if is_counter and any(gauges):
+        window.notes.not_counter(window.metric)
+    if not is_counter and not all(gauges):
+        window.notes.not_gauge(window.metric)
+    result = now
+    if not is_counter or not detect_reset(now, then):
+        try:
+            difference = subtract(now, then)
+        except IncompatibleSchemasError:
+            window.notes.mixed_schemas(window.metric)
+            return None
+        if difference.bounds_reconciled:
+            window.notes.reconciled("subtraction")
+        result = difference.histogram
+    result = compact(replace(result, hint=ResetHint.GAUGE))
+    return divide(result, (now_ms - then_ms) / 1000.0) if is_counter else result
+
+
+def sum_(window: HistogramWindow) -> Outcome:
+    """Sum of the histograms."""
+    if window.mixed:
+        return None
+    return _summed(window)
+
+
+def avg(window: HistogramWindow) -> Outcome:
+    """Mean of the histograms."""
+    if window.mixed:
+        return None
+    summed = _summed(window)
+    if summed is None or (np.isfinite(summed.count) and np.isfinite(summed.sum)):
+        return None if summed is None else divide(summed, float(len(window.points)))
+    share = 1.0 / len(window.points)
+    return _summed(replace(window, points=[scale(point, share) for point in window.points]))
+
+
+def _summed(window: HistogramWindow) -> Histogram | None:
+    hints = {point.hint for point in window.points}
+    try:
+        summed = total(window.points)
+    except IncompatibleSchemasError:
+        window.notes.mixed_schemas(window.metric)
+        return None
+    if ResetHint.RESET in hints and ResetHint.NOT_RESET in hints:
+        window.notes.reset_collision("aggregation")
+    if summed.bounds_reconciled:
+        window.notes.reconciled("aggregation")
+    return summed.histogram
+
+
+def changes(window: HistogramWindow) -> Outcome:
+    """How often the sample changed; a float never equals a histogram."""
+    return _counted(window, _changed)
+
+
+def resets(window: HistogramWindow) -> Outcome:
+    """How often the sample fell; a change of kind is a reset."""
+    return _counted(window, _fell)
+
+
+def _counted(window: HistogramWindow, event: Callable[[float | Histogram, float | Histogram], bool]) -> float:
+    pairs: list[tuple[int, float | Histogram]] = [
+        *zip(window.float_times.tolist(), window.floats.tolist(), strict=True),
+        *zip(window.times.tolist(), window.points, strict=True),
+    ]
+    ordered = [sample for _, sample in sorted(pairs, key=lambda pair: pair[0])]
+    return float(sum(event(now, then) for then, now in zip(ordered, ordered[1:], strict=False)))
+
+
+def _changed(now: float | Histogram, then: float | Histogram) -> bool:
+    if isinstance(now, Histogram) and isinstance(then, Histogram):
+        return not equal(now, then)
+    if isinstance(now, float) and isinstance(then, float):
+        return now != then and not (np.isnan(now) and np.isnan(then))
+    return True
+
+
+def _fell(now: float | Histogram, then: float | Histogram) -> bool:
+    if isinstance(now, Histogram) and isinstance(then, Histogram):
+        return detect_reset(now, then)
+    if isinstance(now, float) and isinstance(then, float):
+        return now < then
+    return True

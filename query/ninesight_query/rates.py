@@ -1,0 +1,130 @@
+"""rate, increase, delta, irate, idelta, changes, resets: kernels over one window of float samples.
+
+Formulas after Prometheus' functions.go: extrapolation to the window's edges where the samples come close
+to them (within 1.1 of their mean distance), half a distance otherwise, and never below a counter's zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from ninesight_store.contract import Float64, Int64
+
+from ninesight_query.block import Bool
+from ninesight_query.select import Window
+
+__all__ = ["changes", "delta", "idelta", "increase", "irate", "rate", "resets"]
+
+Result = tuple[Float64, Bool]
+Params = Sequence[Float64]
+
+
+def rate(window: Window, _: Params) -> Result:
+    """Per-second increase of a counter."""
+    return _extrapolated(window, is_counter=True, is_rate=True)
+
+
+def increase(window: Window, _: Params) -> Result:
+    """Increase of a counter."""
+    return _extrapolated(window, is_counter=True, is_rate=False)
+
+
+def delta(window: Window, _: Params) -> Result:
+    """Difference of a gauge."""
+    return _extrapolated(window, is_counter=False, is_rate=False)
+
+
+def _extrapolated(window: Window, *, is_counter: bool, is_rate: bool) -> Result:
+    tile = window.tile
+    first_value = tile.at(window.first)
+    result = tile.at(window.last) - first_value
+    if is_counter:
+        result = _add_resets(window, result)
+    first_s = (tile.time_at(window.first) - window.starts_ms) / 1000.0
+    last_s = (window.ends_ms - tile.time_at(window.last)) / 1000.0
+    sampled_s = (tile.time_at(window.last) - tile.time_at(window.first)) / 1000.0
+    spacing_s = sampled_s / (window.count - 1)
+    threshold_s = spacing_s * 1.1
+    to_start_s = np.where(first_s >= threshold_s, spacing_s / 2.0, first_s)
+    to_end_s = np.where(last_s >= threshold_s, spacing_s / 2.0, last_s)
+    if is_counter:
+        rising = (result > 0) & (first_value >= 0)
+        to_zero_s = sampled_s * (first_value / result)
+        to_start_s = np.where(rising & (to_zero_s < to_start_s), to_zero_s, to_start_s)
+    factor = (sampled_s + to_start_s + to_end_s) / sampled_s
+    if is_rate:
+        factor /= (window.ends_ms - window.starts_ms) / 1000.0
+    return result * factor, window.count >= 2
+
+
+def _falls(values: Float64) -> Bool:
+    """Where a value is below the one before it: [R, N-1]."""
+    return values[:, 1:] < values[:, :-1]  # type: ignore[no-any-return]
+
+
+def _add_resets(window: Window, result: Float64) -> Float64:
+    """Add, for each reset inside a window, the value just before it."""
+    values = window.tile.values
+    falls = _falls(values)
+    rows = np.flatnonzero(falls.any(axis=1))
+    if not len(rows):
+        return result
+    part = window.rows(rows)
+    lost = np.where(falls[rows], values[rows, :-1], 0.0)
+    before = np.zeros((len(rows), values.shape[1]))
+    np.cumsum(lost, axis=1, out=before[:, 1:])
+    shape = (len(rows), result.shape[1])
+    first = np.broadcast_to(part.first, shape)
+    last = np.broadcast_to(part.last, shape)
+    added = np.take_along_axis(before, last, 1) - np.take_along_axis(before, first, 1)
+    for row in np.flatnonzero(~np.isfinite(before[:, -1])):
+        for step in range(shape[1]):
+            added[row, step] = lost[row, first[row, step] : max(first[row, step], last[row, step])].sum()
+    out = result.copy()
+    out[rows] += added
+    return out
+
+
+def irate(window: Window, _: Params) -> Result:
+    """Per-second increase between the last two samples of a counter."""
+    return _last_two(window, is_counter=True)
+
+
+def idelta(window: Window, _: Params) -> Result:
+    """Difference between the last two samples of a gauge."""
+    return _last_two(window, is_counter=False)
+
+
+def _last_two(window: Window, *, is_counter: bool) -> Result:
+    tile = window.tile
+    previous = np.maximum(window.high - 2, 0)
+    newer, older = tile.at(window.last), tile.at(previous)
+    result = newer - older
+    if is_counter:
+        result = np.where(newer < older, newer, result)
+        result = result / ((tile.time_at(window.last) - tile.time_at(previous)) / 1000.0)
+    return result, window.count >= 2
+
+
+def changes(window: Window, _: Params) -> Result:
+    """How often the value changed; NaN equals NaN."""
+    values = window.tile.values
+    newer, older = values[:, 1:], values[:, :-1]
+    return _counted(window, (newer != older) & ~(np.isnan(newer) & np.isnan(older)))
+
+
+def resets(window: Window, _: Params) -> Result:
+    """How often the value fell."""
+    return _counted(window, _falls(window.tile.values))
+
+
+def _counted(window: Window, events: Bool) -> Result:
+    """Count events between neighbours: event k lies between samples k and k+1."""
+    before: Int64 = np.zeros(window.tile.values.shape, np.int64)
+    np.cumsum(events, axis=1, out=before[:, 1:])
+    if window.low.shape[0] == 1:
+        total = np.take(before, window.last[0], axis=1) - np.take(before, window.first[0], axis=1)
+    else:
+        total = np.take_along_axis(before, window.last, 1) - np.take_along_axis(before, window.first, 1)
+    return total.astype(np.float64), window.count >= 1

@@ -1,0 +1,177 @@
+"""Selectors: from stored samples to blocks (instant vectors) and windows (range vectors)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from ninesight_store.contract import Int64
+
+from ninesight_query import ir
+from ninesight_query.block import Block, Bool, Grid, Objects
+from ninesight_query.context import Context
+from ninesight_query.samples import HistogramRun, Samples, Tile, is_stale_bits
+
+__all__ = ["RangeVector", "Window", "instant", "range_vector", "selector_span", "shifted"]
+
+
+def shifted(grid: Grid, offset_ms: int, at: ir.At | None, context: Context) -> Int64:
+    """Return the time each step looks at, offset and `@` applied: [T], or [1] where `@` pins it."""
+    if at is not None:
+        return np.array([at.resolve(context.start_ms, context.end_ms) - offset_ms], np.int64)
+    return grid.times - offset_ms
+
+
+def selector_span(selector: ir.Selector, range_ms: int, grid: Grid, context: Context) -> tuple[int, int]:
+    """Return the first and last time of the samples a selector may need."""
+    ends = shifted(grid, selector.offset_ms, selector.at, context)
+    return int(ends[0]) - range_ms + 1, int(ends[-1])
+
+
+def instant(selector: ir.Selector, grid: Grid, context: Context, *, timestamps: bool = False) -> Block:
+    """Return the newest sample of each series within the lookback, or its time in seconds."""
+    lookback_ms = context.settings.lookback_ms
+    ends = shifted(grid, selector.offset_ms, selector.at, context)
+    samples = context.fetch(selector.matchers, *selector_span(selector, lookback_ms, grid, context))
+    context.check_cells(len(samples), len(ends))
+    shape = (len(samples), len(ends))
+    values, present = np.zeros(shape), np.zeros(shape, np.bool_)
+    times = np.full(shape, np.iinfo(np.int64).min) if samples.histograms or timestamps else None
+    any_stale = bool(samples.stale.any())
+    for tile in samples.tiles(len(ends)):
+        context.check_deadline()
+        index = tile.bounds(ends) - 1
+        seen = index >= 0
+        index = np.maximum(index, 0)
+        at = tile.time_at(index)
+        found = tile.at(index)
+        fresh = seen & (at > ends - lookback_ms)
+        values[tile.rows] = found
+        if times is not None:
+            times[tile.rows] = np.where(fresh, at, times[tile.rows])
+        present[tile.rows] = fresh & ~is_stale_bits(found) if any_stale else fresh
+    histograms = None
+    if samples.histograms and times is not None:
+        histograms = _latest_histograms(samples, ends, lookback_ms, times, present)
+    if timestamps and times is not None:
+        exists = present if histograms is None else present | np.not_equal(histograms, None)
+        values, present, histograms = times / 1000.0, exists, None
+    block = Block(samples.labels, values, present, samples.drop_name.copy(), histograms)
+    return block.broadcast(grid.count)
+
+
+def _latest_histograms(
+    samples: Samples, ends: Int64, lookback_ms: int, times: Int64, present: Bool
+) -> Objects:
+    """Put histograms where they are newer than the float; `times` and `present` are brought up to date."""
+    out = np.full(present.shape, None, object)
+    for row, run in samples.histograms.items():
+        index = np.searchsorted(run.times, ends, "right") - 1
+        safe = np.maximum(index, 0)
+        newer = (index >= 0) & (run.times[safe] > ends - lookback_ms) & (run.times[safe] > times[row])
+        present[row][newer] = False
+        shown = newer & ~run.stale[safe]
+        out[row][shown] = run.points[safe[shown]]
+        times[row][newer] = run.times[safe[newer]]
+    return out
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """One tile seen through the windows (start, end] of every step: columns lo..hi-1 lie inside."""
+
+    tile: Tile
+    low: Int64
+    """[1, T] or [R, T]"""
+    high: Int64
+    starts_ms: Int64
+    """[T] exclusive."""
+    ends_ms: Int64
+    """[T] inclusive."""
+    grid_ms: Int64
+    """[T] evaluation times."""
+
+    @property
+    def count(self) -> Int64:
+        """Samples in each window: [1, T] or [R, T]."""
+        return self.high - self.low
+
+    @property
+    def first(self) -> Int64:
+        """Column of the first sample, clipped into the tile."""
+        return np.minimum(self.low, self.tile.values.shape[1] - 1)
+
+    @property
+    def last(self) -> Int64:
+        """Column of the last sample, clipped into the tile."""
+        return np.maximum(self.high - 1, 0)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """[R, T]"""
+        return len(self.tile.rows), self.low.shape[1]
+
+    def passes(self) -> Iterator[tuple[Int64, Bool]]:
+        """Yield for k = 0, 1, ... the column of each window's k-th sample and whether there is one."""
+        widest = int(self.count.max(initial=0))
+        limit = self.tile.values.shape[1] - 1
+        for k in range(widest):
+            index = self.low + k
+            yield np.minimum(index, limit), index < self.high
+
+    def rows(self, which: Int64) -> Window:
+        """Return the window of some of the tile's rows."""
+        tile = self.tile
+        times = tile.times if tile.shared else tile.times[which]
+        part = Tile(tile.rows[which], times, tile.values[which])
+        low, high = self.low, self.high
+        if low.shape[0] != 1:
+            low, high = low[which], high[which]
+        return Window(part, low, high, self.starts_ms, self.ends_ms, self.grid_ms)
+
+
+@dataclass(frozen=True, slots=True)
+class RangeVector:
+    """Series with their samples, and the windows to see them through."""
+
+    samples: Samples
+    """Free of stale markers."""
+    starts_ms: Int64
+    """[T], or [1] where `@` pins it; exclusive."""
+    ends_ms: Int64
+    grid: Grid
+    range_ms: int
+
+    @property
+    def pinned(self) -> bool:
+        """Whether all steps see the same window."""
+        return len(self.ends_ms) == 1 and self.grid.count > 1
+
+    def windows(self, context: Context, *, every_step: bool = False) -> Iterator[Window]:
+        """Yield the float samples tile by tile; `every_step` repeats a pinned window."""
+        starts, ends, grid_ms = self.starts_ms, self.ends_ms, self.grid.times
+        if self.pinned:
+            if every_step:
+                starts = np.broadcast_to(starts, grid_ms.shape)
+                ends = np.broadcast_to(ends, grid_ms.shape)
+            else:
+                grid_ms = grid_ms[:1]
+        for tile in self.samples.tiles(len(ends)):
+            context.check_deadline()
+            yield Window(tile, tile.bounds(starts), tile.bounds(ends), starts, ends, grid_ms)
+
+    def run_bounds(self, run: HistogramRun) -> tuple[Int64, Int64]:
+        """Return low and high of a histogram run for every step."""
+        shape = (self.grid.count,)
+        low = np.searchsorted(run.times, self.starts_ms, "right")
+        high = np.searchsorted(run.times, self.ends_ms, "right")
+        return np.broadcast_to(low, shape), np.broadcast_to(high, shape)
+
+
+def range_vector(node: ir.RangeSelector, grid: Grid, context: Context) -> RangeVector:
+    """Return the windows of `selector[range]`."""
+    selector = node.selector
+    ends = shifted(grid, selector.offset_ms, selector.at, context)
+    samples = context.fetch(selector.matchers, *selector_span(selector, node.range_ms, grid, context))
+    return RangeVector(samples.clean(), ends - node.range_ms, ends, grid, node.range_ms)

@@ -1,0 +1,31 @@
+"""What code passes to an engine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["EngineSettings"]
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSettings:
+    """Limits and switches of a `LocalEngine`; the defaults are Prometheus' where it has one."""
+
+    lookback_ms: int = 300_000
+    """How old the newest sample of a series may be and still count; a sample exactly this old does not."""
+    subquery_step_ms: int = 60_000
+    """Step of `[range:]`."""
+    samples_max: int = 50_000_000
+    """Samples one query may load, and cells one intermediate result may hold."""
+    series_max: int = 200_000
+    """Series one selector may match."""
+    points_per_series_max: int = 11_000
+    """Steps of a range query."""
+    query_length_max: int = 16_384
+    """Characters of a query."""
+    deadline_s: float = 120.0
+    """Longest evaluation."""
+    delayed_name_removal: bool = False
+    """Take metric names away at the end of a query, not at each function (an option of Prometheus 3)."""
+    type_and_unit_labels: bool = False
+    """Judge counters by their `__type__` label, not by their name."""
