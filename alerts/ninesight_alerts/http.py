@@ -49,10 +49,13 @@ def alerts_document(active: Sequence[AlertView]) -> dict[str, Any]:
 def rules_document(views: Sequence[RuleView], active: Sequence[AlertView], kind: str = "") -> dict[str, Any]:
     """Return the data of `/api/v1/rules`: groups in file order, each rule with its active alerts."""
     groups: dict[tuple[str, str], dict[str, Any]] = {}
+    latest: dict[tuple[str, str], int] = {}
     for view in views:
-        group = groups.setdefault((view.file, view.group), _group(view))
+        key = (view.file, view.group)
+        group = groups.setdefault(key, _group(view))
         group["evaluationTime"] += view.evaluation_s
-        group["lastEvaluation"] = max(group["lastEvaluation"], go_time(view.last_evaluation_ms))
+        latest[key] = max(latest.get(key, 0), view.last_evaluation_ms or 0)
+        group["lastEvaluation"] = go_time(latest[key] or None)
         if kind in {"", "alert" if view.kind == "alerting" else "record"}:
             group["rules"].append(_rule(view, active))
     return {"groups": [group for group in groups.values() if group["rules"]]}
@@ -82,7 +85,7 @@ def _rule(view: RuleView, active: Sequence[AlertView]) -> dict[str, Any]:
     if view.last_error:
         document["lastError"] = view.last_error
     if view.kind == "alerting":
-        mine = [alert for alert in active if (alert.group, alert.rule) == (view.group, view.name)]
+        mine = [alert for alert in active if _made_by(alert, view)]
         states = {alert.state for alert in mine}
         worst = AlertState.FIRING if AlertState.FIRING in states else AlertState.PENDING
         document |= {
@@ -93,6 +96,15 @@ def _rule(view: RuleView, active: Sequence[AlertView]) -> dict[str, Any]:
             "alerts": [_alert(alert) for alert in mine],
         }
     return document
+
+
+def _made_by(alert: AlertView, view: RuleView) -> bool:
+    """Rules of one name differ in their labels; templates in them can be any text."""
+    labels = dict(alert.labels)
+    static = ((name, text) for name, text in view.labels.items() if "{{" not in text)
+    return (alert.group, alert.rule) == (view.group, view.name) and all(
+        labels.get(name, "") == text for name, text in static
+    )
 
 
 def _alert(view: AlertView) -> dict[str, Any]:

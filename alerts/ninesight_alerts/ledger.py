@@ -102,9 +102,7 @@ class Ledger:
     def remembered(self) -> dict[str, Remembered]:
         """Return the states of every rule by key, rules that are no longer loaded included."""
         with self._database.read() as connection:
-            evaluated = dict(
-                connection.execute(select(rules.c.rule_key, rules.c.last_evaluation_ms)).tuples().all()
-            )
+            evaluated = dict(connection.execute(select(rules.c.rule_key, rules.c.last_evaluation_ms)).all())
             found: dict[str, Remembered] = {}
             for row in connection.execute(select(states)):
                 alert = alert_of(row)

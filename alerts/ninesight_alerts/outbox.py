@@ -172,7 +172,7 @@ class Outbox:
         """Return how many notifications are waiting, delivered and dead."""
         query = select(outbox.c.outcome, func.count()).group_by(outbox.c.outcome)
         with self._database.read() as connection:
-            return {"waiting": 0, "delivered": 0, "dead": 0, **dict(connection.execute(query).tuples().all())}
+            return {"waiting": 0, "delivered": 0, "dead": 0, **dict(connection.execute(query).all())}
 
     def _due(self, connection: Connection, receiver: str, now_ms: int) -> list[int]:
         heads = (

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from ninesight_alerts.errors import RuleError, TemplateError
 from ninesight_alerts.rules import Rule, RuleGroup, keyed
 from ninesight_alerts.template import template_check
 
-__all__ = ["load_rules", "rules_from_mapping", "template_problems"]
+__all__ = ["load_rules", "rules_from_mapping", "rules_from_text", "template_problems"]
 
 FILE_BYTES_MAX = 4 * 1024 * 1024
 RULES_MAX = 10_000
@@ -66,7 +67,12 @@ def rules_from_mapping(
     document: Mapping[str, Any], *, interval_ms: int = 15_000, file: str = ""
 ) -> tuple[RuleGroup, ...]:
     """Return the groups of a document made by code, under the same rules as a file. Raises RuleError."""
-    return _bounded(_groups(document, file or "rules", interval_ms))
+    return _bounded(_groups(document, file, interval_ms))
+
+
+def rules_from_text(text: str, *, interval_ms: int = 15_000, file: str = "") -> tuple[RuleGroup, ...]:
+    """Return the groups of a rule file's text. Raises RuleError."""
+    return _bounded(_groups(_document(text, file or "rules"), file, interval_ms))
 
 
 def template_problems(groups: Sequence[RuleGroup]) -> tuple[str, ...]:
@@ -104,13 +110,17 @@ def _file(path: Path, interval_ms: int) -> list[RuleGroup]:
         ) from None
     if len(content) > FILE_BYTES_MAX:
         raise RuleError(f"{path}: a rule file has at most {FILE_BYTES_MAX} bytes; split it")
+    return _groups(_document(content, str(path)), str(path), interval_ms)
+
+
+def _document(content: str | bytes, place: str) -> Any:
     try:
         document = yaml.load(content, Loader=_Loader)  # noqa: S506 - a SafeLoader that keeps scalars as text.
     except (yaml.YAMLError, UnicodeError) as error:
-        raise RuleError(f"{path}: a rule file must be YAML: {' '.join(str(error).split())}") from None
+        raise RuleError(f"{place}: a rule file must be YAML: {' '.join(str(error).split())}") from None
     except RecursionError:
-        raise RuleError(f"{path}: a rule file must not nest this deep") from None
-    return _groups(document or {}, str(path), interval_ms)
+        raise RuleError(f"{place}: a rule file must not nest this deep") from None
+    return document or {}
 
 
 def _bounded(groups: Sequence[RuleGroup]) -> tuple[RuleGroup, ...]:
@@ -121,34 +131,37 @@ def _bounded(groups: Sequence[RuleGroup]) -> tuple[RuleGroup, ...]:
 
 
 def _groups(document: Any, file: str, interval_ms: int) -> list[RuleGroup]:
-    top = _mapping(document, file, ("groups",))
+    place = file or "rules"
+    top = _mapping(document, place, ("groups",))
     groups = [
-        _group(item, f"{file}: group {position}", file, interval_ms)
-        for position, item in enumerate(_list(top.get("groups"), f"{file}: groups"), 1)
+        _group(item, place, position, interval_ms)
+        for position, item in enumerate(_list(top.get("groups"), f"{place}: groups"), 1)
     ]
     names = [group.name for group in groups]
     for name in names:
         if names.count(name) > 1:
             raise RuleError(
-                f"{file}: group names must be unique in a file, {name!r} occurs twice; rename one"
+                f"{place}: group names must be unique in a file, {name!r} occurs twice; rename one"
             )
-    return groups
+    return [replace(group, file=file) for group in groups]
 
 
-def _group(item: Any, place: str, file: str, interval_ms: int) -> RuleGroup:
+def _group(item: Any, file: str, position: int, interval_ms: int) -> RuleGroup:
+    place = f"{file}: group {position}"
     found = _mapping(item, place, _GROUP_KEYS)
     name = _text(found, "name", place, required=True)
     place = f"{file}: group {name!r}"
     labels = _labels(found, "labels", place)
     rules = [
-        _rule(entry, f"{place}, rule {position}", place, labels)
-        for position, entry in enumerate(_list(found.get("rules"), f"{place}: rules"), 1)
+        _rule(entry, f"{place}, rule {number}", place, labels)
+        for number, entry in enumerate(_list(found.get("rules"), f"{place}: rules"), 1)
     ]
     every_ms = _duration(found, "interval", place) or interval_ms
     if every_ms < INTERVAL_MS_MIN:
         raise RuleError(f"{place}: interval must be at least {INTERVAL_MS_MIN}ms, got {found['interval']}")
-    offset_ms = _duration(found, "query_offset", place)
-    return RuleGroup(name, tuple(rules), every_ms, _count(found, "limit", place), offset_ms, file)
+    return RuleGroup(
+        name, tuple(rules), every_ms, _count(found, "limit", place), _duration(found, "query_offset", place)
+    )
 
 
 def _rule(item: Any, place: str, group: str, group_labels: Mapping[str, str]) -> Rule:

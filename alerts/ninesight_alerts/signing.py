@@ -51,6 +51,7 @@ def delivery_headers(notification: Notification, key: bytes | None, now_ms: int)
     headers = {
         "Content-Type": "application/json",
         "User-Agent": "ninesight",
+        "Connection": "close",
         "Idempotency-Key": notification.id,
         "webhook-id": notification.id,
         "webhook-timestamp": str(timestamp_s),
