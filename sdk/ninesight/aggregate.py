@@ -71,7 +71,10 @@ class Aggregator:
                 requests[key].append(duration_s)
                 predictions[key] += count
             elif what == STAGE:
-                stages[event[1], event[2]].append(event[3])
+                try:
+                    stages[event[1], event[2]].append(event[3])
+                except TypeError as error:
+                    self._faults.internal("a stage name that cannot be a label", error)
             else:
                 assert what == BATCH, f"unknown event {what!r}"
                 self._guard(event[1].record_batch, *event[2:])

@@ -97,7 +97,7 @@ def observe(
         if not RUNTIME.enabled:
             return target
         name = model or str(getattr(target, "__name__", type(target).__name__))
-        point = RUNTIME.buffers.point(RUNTIME.series(name, str(version)), judge.each)
+        point = RUNTIME.buffers.point(RUNTIME.series(name, version), judge.each)
         return instrument(target, point, judge)
 
     return decorate if fn is None else decorate(fn)
@@ -105,7 +105,7 @@ def observe(
 
 def call(model: str, version: str = "1") -> Call:
     """Return a call to enter with `with`: the same record, under explicit control."""
-    return Call(RUNTIME.series(str(model), str(version)))
+    return Call(RUNTIME.series(model, version))
 
 
 def stage(name: str) -> Stage:
@@ -120,7 +120,7 @@ def current() -> Call:
 
 def model(model: str, version: str = "1") -> ModelHandle:
     """Return the handle of a model version."""
-    return ModelHandle(RUNTIME.series(str(model), str(version)))
+    return ModelHandle(RUNTIME.series(model, version))
 
 
 def collector() -> NinesightCollector:

@@ -59,12 +59,15 @@ class Periodic:
                 self._condition.wait(left)
             return self._answered >= ticket
 
-    def stop(self, timeout_s: float) -> None:
-        """Have the thread end, and wait for it at most so long."""
+    def stop(self) -> None:
+        """Have the thread end after the action under way."""
         with self._condition:
             self._stopping = True
-            thread = self._thread
             self._condition.notify_all()
+
+    def join(self, timeout_s: float) -> None:
+        """Wait for the thread to end, at most so long."""
+        thread = self._thread
         if thread is not None and thread is not threading.current_thread():
             thread.join(timeout_s)
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import sys
 from contextvars import ContextVar, Token
-from math import isfinite
 from time import perf_counter
 from types import TracebackType
 from typing import Self
 
+from ninesight.checks import amount, whole
 from ninesight.contract import Outcome, ServedBy
 from ninesight.series import ModelSeries
 from ninesight.slots import Buffers, Slot
@@ -86,26 +86,31 @@ class Call:
 
     def set_predictions(self, predictions: int) -> None:
         """Say how many predictions an ok answer holds (default 1). Other outcomes count none."""
-        if isinstance(predictions, int) and predictions >= 0:
-            self._predictions = predictions
-        else:
+        count = whole(predictions)
+        if count is None:
             self.series.faults.refuse("predictions must be an int of at least 0", predictions, "ignored")
+        else:
+            self._predictions = count
 
     def add_stage(self, stage: str, duration_s: float) -> None:
         """Record a stage that was timed elsewhere, in seconds."""
-        if isfinite(duration_s) and duration_s >= 0.0:
-            self.series.buffers.here().put((STAGE, self.series, stage, duration_s))
-        else:
+        seconds = amount(duration_s)
+        if seconds is None:
             self.series.faults.refuse(
                 "a stage duration must be finite and at least 0 s", duration_s, "ignored"
             )
+        else:
+            self.series.buffers.here().put((STAGE, self.series, stage, seconds))
 
     def stage(self, name: str) -> Stage:
         """Return a context manager that times a stage of this call."""
         return Stage(name, self.series)
 
     def begin(self) -> None:
-        """Start the clock and become the running call of this context."""
+        """Start the clock and become the running call of this context. A second begin changes nothing."""
+        if self._start or self.finished:
+            self.series.faults.refuse("a call may be entered once", self.series.model, "take a new call")
+            return
         self.series.buffers.here()
         self.series.running.add(self)
         self._token = _running.set(self)

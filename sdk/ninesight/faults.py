@@ -16,6 +16,12 @@ class Faults:
         self.over_budget = 0
         self._told: set[str] = set()
 
+    def clear(self) -> None:
+        """Count from zero; what was told stays told."""
+        self.internal_errors = 0
+        self.invalid = 0
+        self.over_budget = 0
+
     def internal(self, place: str, error: BaseException) -> None:
         """Count an error of the SDK or of a callable it was given; log the first of each place."""
         self.internal_errors += 1

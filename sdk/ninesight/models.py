@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from math import isfinite
 
 from ninesight.aggregate import BATCH
+from ninesight.checks import amount, clean, whole
 from ninesight.errors import ConfigError
 from ninesight.series import ModelSeries
 
@@ -32,26 +32,31 @@ class ModelHandle:
 
     def load_duration(self, duration_s: float) -> None:
         """Say how long the last load took, in seconds (`model_load_duration_seconds`)."""
-        if self._usable("load duration", duration_s):
-            self._series.load_duration_s = float(duration_s)
+        seconds = self._amount("load duration", duration_s)
+        if seconds is not None:
+            self._series.load_duration_s = seconds
+            self._series.buffers.here()
 
     def batch(self, size: int, accelerator_seconds: float | None = None, gpu: str = "0") -> None:
         """Record one executed batch: its members, and how long which accelerator worked on it.
 
         `model_batch_size` and `model_accelerator_seconds_total{gpu}`; once for the batch, not once a member.
         """
-        seconds = accelerator_seconds
-        if seconds is not None and not self._usable("accelerator seconds", seconds):
-            seconds = None
-        if not isinstance(size, int) or size < 0:
+        seconds = None
+        if accelerator_seconds is not None:
+            seconds = self._amount("accelerator seconds", accelerator_seconds)
+        members = whole(size)
+        if members is None:
             self._series.faults.refuse("batch size must be an int of at least 0", size, "counted as no batch")
-            size = 0
-        self._series.buffers.here().put((BATCH, self._series, size, seconds, str(gpu)))
+            members = 0
+        self._series.buffers.here().put((BATCH, self._series, members, seconds, gpu))
 
     def queue_depth(self, depth: float | Callable[[], float]) -> None:
         """Say how many requests wait now, or give a callable that is asked at each export."""
-        if callable(depth) or self._usable("queue depth", depth):
+        if callable(depth):
             self._series.queue_depth = depth
+        elif (count := self._amount("queue depth", depth)) is not None:
+            self._series.queue_depth = count
 
     def info(self, **facts: str) -> None:
         """Say what the model is (`framework="onnx"`, ...), as labels of `model_info`.
@@ -66,11 +71,11 @@ class ModelHandle:
                 f"info takes at most {_INFO_MAX} facts named by letters, digits and _, none of "
                 f"{', '.join(sorted(_RESERVED))}; got {', '.join(wrong) or len(facts)}; rename or leave out"
             )
-        self._series.info = {name: str(value) for name, value in facts.items()}
+        self._series.info = {name: clean(value) for name, value in facts.items()}
         self._series.buffers.here()
 
-    def _usable(self, what: str, value: float) -> bool:
-        if isinstance(value, int | float) and isfinite(value) and value >= 0:
-            return True
-        self._series.faults.refuse(f"{what} must be a finite number of at least 0", value, "ignored")
-        return False
+    def _amount(self, what: str, value: float) -> float | None:
+        number = amount(value)
+        if number is None:
+            self._series.faults.refuse(f"{what} must be a finite number of at least 0", value, "ignored")
+        return number

@@ -30,7 +30,7 @@ def instrument(fn: F, point: Point, judge: Judge) -> F:
         raise ConfigError(
             f"observe must decorate a function, got a {type(fn).__name__}; put it below @{type(fn).__name__}"
         )
-    if not callable(fn):
+    if not callable(fn) or inspect.isclass(fn):
         raise ConfigError(
             f"observe must decorate a function, got {fn!r}; write @ninesight.observe(...) above def"
         )

@@ -7,6 +7,7 @@ costs nothing but time: the next one carries the same totals, and nothing piles 
 from __future__ import annotations
 
 import logging
+import re
 import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self
@@ -50,7 +51,7 @@ class OtlpExporter:
             detach(token)
         if result is not MetricExportResult.SUCCESS:
             said = hush.last or "no answer"
-            if "code: 4" in said and "code: 429" not in said:
+            if re.search(r"code: 4(?!29)\d\d", said):
                 raise PermanentError(f"{self._endpoint} refuses the metrics: {said}")
             raise RetryableError(f"{self._endpoint} did not take the metrics: {said}")
 
@@ -153,7 +154,7 @@ class _Hush(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Swallow and remember what this thread logs; let all else through."""
-        if record.thread != self._thread:
+        if threading.get_ident() != self._thread:
             return True
         self.last = record.getMessage()
         return False

@@ -16,6 +16,7 @@ from typing import Any
 
 from ninesight.aggregate import Aggregator
 from ninesight.background import Periodic
+from ninesight.checks import clean
 from ninesight.config import SdkConfig, config_from
 from ninesight.contract import OTHER, Exporter, Family, Kind, NumberPoint, Snapshot, Stats
 from ninesight.errors import ConfigError, ExportError
@@ -23,11 +24,11 @@ from ninesight.faults import Faults
 from ninesight.metrics import METRICS
 from ninesight.series import ModelSeries
 from ninesight.slots import Buffers
-from ninesight.snapshot import families_of, histograms_of
+from ninesight.snapshot import depths_of, families_of, histograms_of
 
 __all__ = ["Runtime"]
 
-AGGREGATION_S_MAX = 1.0
+AGGREGATION_S_MAX = 0.25
 """Seconds between two aggregations while little happens; shorter as buffers fill."""
 
 _AGGREGATION_S_MIN = 0.01
@@ -40,6 +41,7 @@ class Runtime:
     def __init__(self, *, now_ns: Callable[[], int] = time.time_ns) -> None:
         self._now_ns = now_ns
         self._config: SdkConfig | None = None
+        self._fallback: SdkConfig | None = None
         self._lock = threading.RLock()
         self._series: dict[tuple[str, str], ModelSeries] = {}
         self._exporter: Exporter | None = None
@@ -53,7 +55,7 @@ class Runtime:
     def _begin(self) -> None:
         self.start_ns = self._now_ns()
         self.aggregator = Aggregator(self.buffers, self.faults)
-        self._interval_s = AGGREGATION_S_MAX
+        self._interval_s = _AGGREGATION_S_MIN
         self._exports = 0
         self._export_failures = 0
         self._export_ok = True
@@ -63,14 +65,16 @@ class Runtime:
     @property
     def config(self) -> SdkConfig:
         """The settings; read from the environment on first use, defaults where that is wrong (told once)."""
-        if self._config is None:
+        config = self._config or self._fallback
+        if config is None:
             try:
-                self._config = config_from(os.environ)
+                config = self._config = config_from(os.environ)
             except ConfigError as error:
+                # This may be a request: it must not fail. `configure` reads again, and raises.
                 self.faults.internal("reading the environment", error)
-                self._config = SdkConfig()
-            self._apply(self._config)
-        return self._config
+                config = self._fallback = SdkConfig()
+            self._apply(config)
+        return config
 
     def configure(self, **given: Any) -> None:
         """Set what is given, keep the rest, and run. Raises ConfigError and changes nothing if a value is wrong."""
@@ -93,7 +97,7 @@ class Runtime:
             self.start()
 
     def export_to(self, exporter: Exporter) -> None:
-        """Hand snapshots to an exporter of one's own instead of OTLP, every `export_interval_s`."""
+        """Hand snapshots to an exporter of one's own instead of OTLP, every `export_interval_s`, until `shutdown`."""
         with self._lock:
             self._stop_threads(_EXIT_TIMEOUT_S)
             self._own_exporter = exporter
@@ -107,10 +111,10 @@ class Runtime:
 
     def series(self, model: str, version: str) -> ModelSeries:
         """Return the totals of a model version, made on first use; `__other__` beyond `models_max`."""
-        key = (model, version)
-        found = self._series.get(key)
+        found = self._series.get((model, version))
         if found is not None:
             return found
+        model, version = key = (clean(model), clean(version))
         with self._lock:
             if key not in self._series and key != (OTHER, OTHER):
                 own = len(self._series) - ((OTHER, OTHER) in self._series)
@@ -138,7 +142,7 @@ class Runtime:
                 return
             self._exporter = self._own_exporter or self._otlp()
             self._aggregation = Periodic(
-                "ninesight-aggregation", self._aggregate, interval_s=AGGREGATION_S_MAX, faults=self.faults
+                "ninesight-aggregation", self._aggregate, interval_s=_AGGREGATION_S_MIN, faults=self.faults
             )
             self._aggregation.start()
             if self._exporter is not None:
@@ -168,18 +172,28 @@ class Runtime:
         with self._lock:
             if self._off:
                 return
+            deadline = time.monotonic() + timeout_s
             self.flush(timeout_s)
             self._off = True
             self.buffers.resize(0)
-            self._stop_threads(timeout_s)
+            self._stop_threads(max(0.0, deadline - time.monotonic()))
+            own, self._own_exporter = self._own_exporter, None
+            if own is not None:
+                with suppress(Exception):
+                    own.close()
 
     def snapshot(self) -> Snapshot:
         """Return everything known now, after bringing in what the threads have buffered."""
+        config = self.config
+        if not config.enabled:
+            return Snapshot(self.start_ns, self._now_ns(), config.resource)
         self.aggregator.drain()
+        known = list(self._series.values())
+        depths = depths_of(known)
         with self.aggregator.lock:
-            families = families_of(list(self._series.values()), self.buffers)
+            families = families_of(known, self.buffers, depths)
         families += self._self_families()
-        return Snapshot(self.start_ns, self._now_ns(), self.config.resource, tuple(families))
+        return Snapshot(self.start_ns, self._now_ns(), config.resource, tuple(families))
 
     def stats(self) -> Stats:
         """Return what the SDK knows of itself."""
@@ -201,6 +215,21 @@ class Runtime:
             buffered=self.buffers.buffered(),
             relative_error=errors,
         )
+
+    def reset(self) -> None:
+        """Stop, forget all counts, gauges and settings. For tests; series stay known, at zero."""
+        with self._lock:
+            self.shutdown()
+            self.aggregator.drain()
+            self._config = self._fallback = None
+            self._off = False
+            self.faults.clear()
+            self.buffers.forget_drops()
+            self._begin()
+            for series in self._series.values():
+                series.clear()
+                series.forget_gauges()
+            self.buffers.resize(SdkConfig.buffer_records_max)
 
     def _self_families(self) -> list[Family]:
         values = {
@@ -253,27 +282,36 @@ class Runtime:
             self.faults.tell(
                 "export", "metrics were not taken: %s; the next export carries the same totals", error
             )
+        except Exception as error:
+            self._export_ok = False
+            self._export_failures += 1
+            self.faults.internal("exporting", error)
         else:
             self._export_ok = True
             self._exports += 1
         return self.config.export_interval_s
 
     def _stop_threads(self, timeout_s: float) -> None:
-        for periodic in (self._aggregation, self._export):
-            if periodic is not None:
-                periodic.stop(timeout_s)
+        """Stop both threads; a push under way is given up, its totals are in the next."""
+        deadline = time.monotonic() + timeout_s
+        threads = [item for item in (self._aggregation, self._export) if item is not None]
         self._aggregation = None
         self._export = None
         exporter, self._exporter = self._exporter, None
+        for periodic in threads:
+            periodic.stop()
         if exporter is not None and exporter is not self._own_exporter:
             with suppress(Exception):
                 exporter.close()
+        for periodic in threads:
+            periodic.join(max(0.1, deadline - time.monotonic()))
 
     def _after_fork(self) -> None:
         """Make the child its own: nothing of the parent's counts, fresh locks, threads on first use."""
         self._lock = threading.RLock()
         self.buffers.clear()
         self._exporter = None
+        self.faults.clear()
         self._begin()
         for series in self._series.values():
             series.clear()

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from ninesight.checks import clean
 from ninesight.contract import OTHER, STAGES, Outcome, ServedBy
 from ninesight.faults import Faults
 from ninesight.histogram import Histogram
@@ -68,10 +69,11 @@ class ModelSeries:
         self.buffers = buffers
         self.faults = faults
         self.running: set[Call] = set()
-        self.info: dict[str, str] | None = None
-        self.ready: bool | None = None
-        self.load_duration_s: float | None = None
-        self.queue_depth: float | Callable[[], float] | None = None
+        self.info: dict[str, str] | None
+        self.ready: bool | None
+        self.load_duration_s: float | None
+        self.queue_depth: float | Callable[[], float] | None
+        self.forget_gauges()
         self.clear()
 
     def clear(self) -> None:
@@ -86,6 +88,13 @@ class ModelSeries:
         self.batch_size = self._histogram(BATCH_BOUNDS)
         self.accelerator_s: dict[str, float] = {}
         self.running.clear()
+
+    def forget_gauges(self) -> None:
+        """Know nothing of readiness, loading, queue and kind any more."""
+        self.info = None
+        self.ready = None
+        self.load_duration_s = None
+        self.queue_depth = None
 
     def rebound(self, bounds: Sequence[float]) -> bool:
         """Change the classic bounds of durations; False (and nothing changed) once something was counted."""
@@ -105,6 +114,7 @@ class ModelSeries:
 
     def record_stage(self, stage: str, durations: list[float]) -> None:
         """Count durations of a stage in seconds; stages beyond the budget become `__other__`."""
+        stage = clean(stage)
         found = self.stages.get(stage)
         if found is None:
             if stage not in STAGES and self._own_stages() >= self._stages_max and stage != OTHER:
@@ -119,6 +129,7 @@ class ModelSeries:
         if size > 0:
             self.batch_size.add((float(size),))
         if accelerator_s is not None:
+            gpu = clean(gpu)
             if gpu not in self.accelerator_s and len(self.accelerator_s) >= _GPUS_MAX:
                 self.faults.exceed("accelerators of a model", _GPUS_MAX)
                 gpu = OTHER

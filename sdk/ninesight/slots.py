@@ -168,6 +168,14 @@ class Buffers:
             for buffer in self.threads[:]
         )
 
+    def forget_drops(self) -> None:
+        """Count drops from zero."""
+        self.dropped_before = 0
+        for buffer in self.threads[:]:
+            buffer.dropped = 0
+            for slot in buffer.slots[:]:
+                slot.dropped = 0
+
     def limit_least(self) -> int:
         """Return the bound of one buffer now."""
         return min((buffer.limit for buffer in self.threads[:]), default=self._records_max)

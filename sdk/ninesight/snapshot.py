@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from math import isfinite
 
 from ninesight.contract import Family, HistogramPoint, Labels, NumberPoint
@@ -11,7 +11,7 @@ from ninesight.metrics import METRICS
 from ninesight.series import ModelSeries
 from ninesight.slots import Buffers
 
-__all__ = ["families_of", "histograms_of"]
+__all__ = ["depths_of", "families_of", "histograms_of"]
 
 
 def histograms_of(series: ModelSeries) -> list[tuple[str, Labels, Histogram]]:
@@ -25,13 +25,21 @@ def histograms_of(series: ModelSeries) -> list[tuple[str, Labels, Histogram]]:
     return found
 
 
-def families_of(all_series: Iterable[ModelSeries], buffers: Buffers) -> list[Family]:
+def depths_of(all_series: Iterable[ModelSeries]) -> dict[ModelSeries, float]:
+    """Ask for the queue depths. Hold no lock: a user's callable may ask the SDK something."""
+    depths = ((series, _depth(series)) for series in all_series)
+    return {series: depth for series, depth in depths if depth is not None}
+
+
+def families_of(
+    all_series: Iterable[ModelSeries], buffers: Buffers, depths: Mapping[ModelSeries, float]
+) -> list[Family]:
     """Return the families of the models, in the order of the table. Hold the aggregation lock."""
     numbers: dict[str, list[NumberPoint]] = {}
     histograms: dict[str, list[HistogramPoint]] = {}
     plain = _plain_in_flight(buffers)
     for series in all_series:
-        for name, labels, value in _numbers(series, plain.get(series, 0)):
+        for name, labels, value in _numbers(series, plain.get(series, 0), depths.get(series)):
             numbers.setdefault(name, []).append(NumberPoint(labels, value))
         for name, labels, histogram in histograms_of(series):
             histograms.setdefault(name, []).append(HistogramPoint(labels, histogram.value()))
@@ -63,7 +71,9 @@ def _plain_in_flight(buffers: Buffers) -> dict[ModelSeries, int]:
     return running
 
 
-def _numbers(series: ModelSeries, plain_in_flight: int) -> Iterable[tuple[str, Labels, float]]:
+def _numbers(
+    series: ModelSeries, plain_in_flight: int, depth: float | None
+) -> Iterable[tuple[str, Labels, float]]:
     labels = _labels(series)
     for (outcome, served_by), count in sorted(series.requests.items()):
         yield (
@@ -75,7 +85,7 @@ def _numbers(series: ModelSeries, plain_in_flight: int) -> Iterable[tuple[str, L
     yield "model_requests_in_flight", labels, float(plain_in_flight + len(series.running))
     for gpu, seconds in sorted(series.accelerator_s.items()):
         yield "model_accelerator_seconds_total", (*labels, ("gpu", gpu)), seconds
-    if (depth := _depth(series)) is not None:
+    if depth is not None:
         yield "model_queue_depth", labels, depth
     if series.load_duration_s is not None:
         yield "model_load_duration_seconds", labels, series.load_duration_s

@@ -1,16 +1,42 @@
-"""For tests of servers that use the SDK: a recorder, exporters that fail on purpose, look-ups in a snapshot."""
+"""For tests of servers that use the SDK: a fresh SDK, look-ups in a snapshot, exporters that keep or fail.
+
+with isolated() as snapshot:
+    predict("a fine day")
+    assert number(snapshot(), "model_predictions_total", model="sentiment", version="3") == 1
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
+from ninesight.api import RUNTIME
 from ninesight.contract import Exporter, HistogramValue, Snapshot
 
-if TYPE_CHECKING:
-    from ninesight.runtime import Runtime
+__all__ = [
+    "FaultyExporter",
+    "RecordingExporter",
+    "check_exporter",
+    "histogram",
+    "isolated",
+    "number",
+    "total",
+]
 
-__all__ = ["FaultyExporter", "RecordingExporter", "check_exporter", "histogram", "number", "total"]
+
+@contextmanager
+def isolated(**settings: Any) -> Iterator[Callable[[], Snapshot]]:
+    """Give a test an SDK that has counted nothing, with these settings; stop it and forget all afterwards.
+
+    Yields a function that returns the snapshot of the moment. Functions decorated earlier record too.
+    """
+    RUNTIME.reset()
+    try:
+        RUNTIME.configure(**settings)
+        yield RUNTIME.snapshot
+    finally:
+        RUNTIME.reset()
 
 
 class RecordingExporter:
@@ -19,15 +45,15 @@ class RecordingExporter:
     def __init__(self, snapshots_max: int = 100) -> None:
         self._snapshots_max = snapshots_max
         self.snapshots: list[Snapshot] = []
-        self.closed = False
+        self.closed = 0
 
     def export(self, snapshot: Snapshot) -> None:
         """Keep the snapshot."""
         self.snapshots = [*self.snapshots, snapshot][-self._snapshots_max :]
 
     def close(self) -> None:
-        """Remember that it was closed."""
-        self.closed = True
+        """Count how often it was closed."""
+        self.closed += 1
 
 
 class FaultyExporter(RecordingExporter):
@@ -47,27 +73,24 @@ class FaultyExporter(RecordingExporter):
         super().export(snapshot)
 
 
-def check_exporter(runtime: Runtime, exporter: Exporter, *, calls: int = 100) -> tuple[int, int]:
-    """Drive an exporter through a runtime; return (snapshots taken, failures), which must add up to the flushes.
+def check_exporter(exporter: Exporter, *, flushes: int = 20) -> tuple[int, int]:
+    """Drive an exporter through the SDK; return (snapshots taken, exports failed).
 
-    Asserts that each flush was either delivered or counted as failed, and that no call was lost.
+    Asserts that each flush told the truth, that each export was counted as one of both, and that no
+    call was lost on the way.
     """
-    runtime.export_to(exporter)
-    before = runtime.stats()
-    series = runtime.series("check", "1")
-    point = runtime.buffers.point(series, 1)
-    slot = runtime.buffers.slot(point)
-    for _ in range(calls):
-        slot.values.append(0.001)
-        runtime.flush()
-    after = runtime.stats()
-    taken = after.exports - before.exports
-    failed = after.export_failures + after.internal_errors - before.export_failures - before.internal_errors
-    assert taken + failed >= calls, (
-        f"every flush must be counted, got {taken} taken and {failed} failed of {calls}"
-    )
-    assert after.recorded - before.recorded == calls, "every call must be counted once"
-    return taken, failed
+    with isolated(export_interval_s=3600.0):
+        RUNTIME.export_to(exporter)
+        series = RUNTIME.series("check_exporter", "1")
+        succeeded = 0
+        for _ in range(flushes):
+            series.buffers.slot(series.buffers.point(series, 1)).values.append(0.001)
+            succeeded += RUNTIME.flush()
+        stats = RUNTIME.stats()
+        assert stats.exports == succeeded, f"flush told {succeeded} successes, counted were {stats.exports}"
+        assert stats.exports + stats.export_failures == flushes, "every export must be counted once"
+        assert stats.recorded == flushes, "every call must be counted once, whatever becomes of the exports"
+        return stats.exports, stats.export_failures
 
 
 def number(snapshot: Snapshot, name: str, **labels: str) -> float:

@@ -1,0 +1,197 @@
+"""What recording one call costs: ours, prometheus_client's, OpenTelemetry's, on the same function in one run.
+
+Rounds of all contestants are interleaved, so that a slow moment of the machine hits them all. Each
+figure is the median over rounds of (time per call - time per bare call of the same round); the
+spread printed beside it is the 10th and the 90th percentile. Time is the calling thread's CPU time: no
+contestant waits for anything, so it equals wall time on an idle machine and leaves out what other
+programs do on a shared one. Our aggregation thread runs as it does in a server. The last line is one
+JSON object in microseconds.
+
+    python benchmarks/sdk_overhead.py [rounds]
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import random
+import statistics
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from time import perf_counter, thread_time
+
+import ninesight
+from ninesight.api import RUNTIME
+
+CALLS = 10_000
+BATCHES = (100, 1_000, 10_000)
+
+
+def predict(value):
+    return value
+
+
+async def predict_async(value):
+    return value
+
+
+def with_ninesight():
+    return ninesight.observe(model="bench", version="1")(predict)
+
+
+def with_prometheus(*, cached):
+    from prometheus_client import CollectorRegistry, Counter, Histogram
+
+    registry = CollectorRegistry()
+    names = ("model", "version")
+    duration = Histogram("duration_seconds", "d", names, registry=registry)
+    requests = Counter("requests_total", "r", (*names, "outcome", "served_by"), registry=registry)
+    child = duration.labels("bench", "1")
+    ok = requests.labels("bench", "1", "ok", "model")
+
+    def by_labels(*args, **kwargs):
+        start = perf_counter()
+        result = predict(*args, **kwargs)
+        duration.labels("bench", "1").observe(perf_counter() - start)
+        requests.labels("bench", "1", "ok", "model").inc()
+        return result
+
+    def by_children(*args, **kwargs):
+        start = perf_counter()
+        result = predict(*args, **kwargs)
+        child.observe(perf_counter() - start)
+        ok.inc()
+        return result
+
+    return by_children if cached else by_labels
+
+
+def with_opentelemetry():
+    from opentelemetry.sdk.metrics import MeterProvider
+    from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+    from opentelemetry.sdk.trace import TracerProvider
+
+    tracer = TracerProvider().get_tracer("bench")
+    meter = MeterProvider([InMemoryMetricReader()]).get_meter("bench")
+    duration = meter.create_histogram("duration", unit="s")
+    attributes = {"model": "bench", "version": "1", "outcome": "ok", "served_by": "model"}
+
+    def traced(*args, **kwargs):
+        with tracer.start_as_current_span("predict", attributes=attributes):
+            start = perf_counter()
+            result = predict(*args, **kwargs)
+            duration.record(perf_counter() - start, attributes)
+            return result
+
+    return traced
+
+
+def loop(function: Callable, calls: int) -> float:
+    """Seconds a call takes, the loop's own share included (it is in the bare call too)."""
+    start = thread_time()
+    for _ in range(calls):
+        function(1)
+    return (thread_time() - start) / calls
+
+
+def loop_async(function: Callable, calls: int) -> float:
+    """Drive coroutines that never wait, without an event loop: what is left is the wrapper's cost."""
+    start = thread_time()
+    for _ in range(calls):
+        try:
+            function(1).send(None)
+        except StopIteration:
+            pass
+    return (thread_time() - start) / calls
+
+
+def call_block(value):
+    with ninesight.call(model="bench", version="1"):
+        return predict(value)
+
+
+def staged():
+    @ninesight.observe(model="staged")
+    def predict_staged(value):
+        with ninesight.stage("inference"):
+            return value
+
+    return predict_staged
+
+
+def rounds_of(count: int) -> dict[str, list[float]]:
+    """Run all contestants in turn; return the overhead in microseconds of each round."""
+    contestants = {
+        "sync": (loop, with_ninesight(), CALLS),
+        "async": (loop_async, ninesight.observe(model="bench", version="1")(predict_async), CALLS),
+        "call_block": (loop, call_block, CALLS // 4),
+        "staged": (loop, staged(), CALLS // 4),
+        "prometheus_cached": (loop, with_prometheus(cached=True), CALLS // 4),
+        "prometheus": (loop, with_prometheus(cached=False), CALLS // 4),
+        "opentelemetry": (loop, with_opentelemetry(), CALLS // 20),
+    }
+    for _, function, _ in contestants.values():
+        loop(function, 100) if function is not contestants["async"][1] else loop_async(function, 100)
+    figures: dict[str, list[float]] = {name: [] for name in contestants}
+    for _ in range(count):
+        bare = {loop: loop(predict, CALLS), loop_async: loop_async(predict_async, CALLS)}
+        for name, (way, function, calls) in contestants.items():
+            figures[name].append((way(function, calls) - bare[way]) * 1e6)
+    return figures
+
+
+def background(batch: int, count: int) -> list[float]:
+    """CPU microseconds a call of aggregating `batch` calls with lognormal durations (2 ms to 200 ms)."""
+    slot = RUNTIME.buffers.slot(RUNTIME.buffers.point(RUNTIME.series("background", "1"), 1))
+    source = random.Random(9)
+    figures = []
+    for _ in range(count):
+        durations = [source.lognormvariate(-4.0, 0.8) for _ in range(batch)]
+        with RUNTIME.aggregator.lock:
+            slot.values += durations
+        start = thread_time()
+        RUNTIME.aggregator.drain()
+        figures.append((thread_time() - start) / batch * 1e6)
+    return figures
+
+
+def middle(figures: list[float]) -> float:
+    return round(statistics.median(figures), 3)
+
+
+def line(name: str, figures: list[float]) -> str:
+    low, *_, high = statistics.quantiles(figures, n=10)
+    return f"{name:24s}{middle(figures):9.3f}{low:12.3f}{high:9.3f}"
+
+
+def machine() -> str:
+    info = Path("/proc/cpuinfo")
+    names = [text.split(":", 1)[1].strip() for text in info.read_text().splitlines() if "model name" in text]
+    return f"{names[0] if names else platform.processor()}, {os.cpu_count()} cores, Python {platform.python_version()}"
+
+
+def main() -> None:
+    count = int(sys.argv[1]) if len(sys.argv) > 1 else 60
+    load = os.getloadavg()[0]
+    print(f"{machine()}; load {load:.2f}; {count} interleaved rounds")
+    if load > (os.cpu_count() or 1):
+        print("the machine is busy: figures are too high, ratios still hold")
+    figures = rounds_of(count)
+    print(f"{'us over the bare call':24s}{'median':>9s}{'p10':>12s}{'p90':>9s}")
+    for name, values in figures.items():
+        print(line(name, values))
+    for batch in BATCHES:
+        figures[f"background {batch}"] = background(batch, 60)
+        print(line(f"background, {batch} a time", figures[f"background {batch}"]))
+    stats = ninesight.stats()
+    print(f"recorded {stats.recorded}, dropped {stats.dropped}, internal errors {stats.internal_errors}")
+    told = {f"{name}_us": middle(values) for name, values in figures.items() if " " not in name}
+    told["background_us"] = middle(figures[f"background {BATCHES[-1]}"])
+    first = ("sync_us", "background_us", "prometheus_us", "opentelemetry_us")
+    print(json.dumps({key: told[key] for key in (*first, *sorted(set(told) - set(first)))}))
+
+
+if __name__ == "__main__":
+    main()
