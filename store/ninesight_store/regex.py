@@ -53,11 +53,11 @@ class RegexError(ValueError):
     """The pattern is not one RE2 accepts; the message says what is wrong."""
 
 
-def translate(pattern: str) -> str:
-    """Return the Python pattern for `re.compile(...).fullmatch`. Raises RegexError."""
+def translate(pattern: str, *, captures: bool = False) -> str:
+    """Return the Python pattern for `re.compile(...).fullmatch`; `captures` keeps its groups. Raises RegexError."""
     if len(pattern) > PATTERN_LENGTH_MAX:
         raise RegexError(f"it must be at most {PATTERN_LENGTH_MAX} characters, got {len(pattern)}")
-    return _Translator(pattern).run()
+    return _Translator(pattern, captures).run()
 
 
 @dataclass
@@ -70,6 +70,7 @@ class _Group:
 @dataclass
 class _Translator:
     text: str
+    captures: bool = False
     position: int = 0
     out: list[str] = field(default_factory=list)
     groups: list[_Group] = field(default_factory=lambda: [_Group(frozenset("s"))])
@@ -120,12 +121,15 @@ class _Translator:
     def _open(self) -> None:
         flags = self.groups[-1].flags
         self.position += 1
+        opening = "(" if self.captures else "(?:"
         if self.text.startswith("?", self.position):
+            opening = "(?:"
             if named := _GROUP_NAME.match(self.text, self.position):
                 if named[1] in self.names:
                     raise RegexError(f"the group name {named[1]!r} is used twice")
                 self.names.add(named[1])
                 self.position = named.end()
+                opening = f"(?P<{named[1]}>" if self.captures and not named[1][0].isdecimal() else "(?:"
             else:
                 head = _FLAGS.match(self.text, self.position)
                 if not head or (head[3] == ")" and not head[1] and not head[2]):
@@ -138,7 +142,7 @@ class _Translator:
                 if head[3] == ")":
                     self._switch(flags)
                     return
-        self.out.append("(?:")
+        self.out.append(opening)
         self.groups.append(_Group(flags))
         self._switch(flags)
 
