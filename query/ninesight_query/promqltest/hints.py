@@ -1,8 +1,8 @@
 """What a time series database makes of counter reset hints when it stores histograms.
 
 Prometheus keeps hints per chunk, so a reader never sees what the sender wrote: the first point of a
-chunk is unknown or a reset, the following ones are no reset; gauges stay gauges. Expectations in the
-notation are written against that, so a load rewrites hints the same way.
+chunk is unknown, the following ones are no reset; gauges stay gauges. A reset or another layout opens a
+chunk. Expectations in the notation are written against that, so a load rewrites hints the same way.
 """
 
 from __future__ import annotations
@@ -36,15 +36,14 @@ class HintMemory:
 
 
 def _stored_hint(last: Histogram | None, now: Histogram) -> ResetHint:
-    if now.hint in (ResetHint.GAUGE, ResetHint.RESET):
+    if now.hint is ResetHint.GAUGE:
         return now.hint
-    if last is None or last.hint is ResetHint.GAUGE or is_stale(last):
+    if now.hint is ResetHint.RESET or last is None or last.hint is ResetHint.GAUGE or is_stale(last):
         return ResetHint.UNKNOWN
     if is_stale(now):
         return ResetHint.NOT_RESET
-    if now.count < last.count:
-        return ResetHint.RESET
     if (now.schema, now.zero_threshold, now.bounds) != (last.schema, last.zero_threshold, last.bounds):
         return ResetHint.UNKNOWN
     bare = replace(now, hint=ResetHint.UNKNOWN)
-    return ResetHint.RESET if detect_reset(bare, last) else ResetHint.NOT_RESET
+    # A reset opens a chunk, and a reader does not know what lies before a chunk.
+    return ResetHint.UNKNOWN if detect_reset(bare, last) else ResetHint.NOT_RESET
