@@ -7,6 +7,7 @@ last wins, whether it is a float or a histogram point.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -19,9 +20,12 @@ from ninesight_store.histograms import (
     take_histograms,
     with_series,
 )
+from ninesight_store.kinds import one_kind_each
+from ninesight_store.pieces import Run
 
 __all__ = [
     "columns_of",
+    "columns_of_runs",
     "concat_histograms",
     "empty_columns",
     "last_written",
@@ -74,13 +78,32 @@ def columns_of(
     kept = last_written(series, timestamps)
     kept_points = last_written(points.series.astype(np.int64), points.timestamps)
     if len(kept) and len(kept_points):
-        kept, kept_points = _one_kind_each(
+        kept, kept_points = one_kind_each(
             (series, timestamps, kept, order),
             (points.series.astype(np.int64), points.timestamps, kept_points, histogram_order),
         )
     return _assemble(
         names, series[kept], timestamps[kept], values[kept], take_histograms(points, kept_points)
     )
+
+
+def columns_of_runs(
+    labels: tuple[Labels, ...], floats: Run, points: Run, histograms: HistogramColumns
+) -> Columns:
+    """Return `Columns` of two runs over the same, sorted series; `histograms` are the points of `points` in order.
+
+    Series without a sample are left out.
+    """
+    present = (floats.offsets[1:] > floats.offsets[:-1]) | (points.offsets[1:] > points.offsets[:-1])
+    kept = np.flatnonzero(present)
+    if len(kept) < len(labels):
+        labels = tuple(labels[row] for row in kept.tolist())
+    edges = np.append(kept, len(present))
+    histogram_offsets = points.offsets[edges]
+    series = np.repeat(np.arange(len(kept), dtype=np.int32), np.diff(histogram_offsets))
+    histograms = replace(histograms, series=series, timestamps=points.timestamps)
+    offsets = floats.offsets[edges]
+    return _frozen(Columns(labels, offsets, floats.timestamps, floats.values, histogram_offsets, histograms))
 
 
 def take_columns(columns: Columns, rows: Int64) -> Columns:
@@ -106,38 +129,6 @@ def _ranked(labels: Sequence[Labels]) -> tuple[Int64, tuple[Labels, ...]]:
     rank = np.empty(len(order), np.int64)
     rank[order] = np.arange(len(order))
     return rank, tuple(labels[row] for row in order)
-
-
-_Side = tuple[Int64, Int64, Int64, "Int64 | None"]
-
-
-def _one_kind_each(floats: _Side, points: _Side) -> tuple[Int64, Int64]:
-    """Of a float and a histogram point at the same series and timestamp, keep what was written later."""
-    series, times, kept, order = floats
-    point_series, point_times, kept_points, point_order = points
-    both = np.intersect1d(series[kept], point_series[kept_points])
-    if not len(both):
-        return kept, kept_points
-    left = np.flatnonzero(np.isin(series[kept], both))
-    right = np.flatnonzero(np.isin(point_series[kept_points], both))
-    where = {
-        key: row
-        for row, key in zip(
-            left.tolist(),
-            zip(series[kept[left]].tolist(), times[kept[left]].tolist(), strict=True),
-            strict=True,
-        )
-    }
-    drop_left: list[int] = []
-    drop_right: list[int] = []
-    for row in right.tolist():
-        point = kept_points[row]
-        twin = where.get((int(point_series[point]), int(point_times[point])))
-        if twin is None:
-            continue
-        newer_float = order is not None and point_order is not None and order[kept[twin]] > point_order[point]
-        (drop_right if newer_float else drop_left).append(row if newer_float else twin)
-    return np.delete(kept, drop_left), np.delete(kept_points, drop_right)
 
 
 def _assemble(

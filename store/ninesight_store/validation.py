@@ -8,11 +8,11 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from ninesight_store.contract import Batch, HistogramColumns, Labels, SeriesTable
+from ninesight_store.contract import Batch, HistogramColumns, Labels, Metadata, SeriesTable
 from ninesight_store.errors import PermanentError
 from ninesight_store.histograms import POINT_FIELDS, SLICED_FIELDS
 
-__all__ = ["CUSTOM_BOUNDS_SCHEMA", "TIMESTAMP_MS_MAX", "check_batch", "check_table"]
+__all__ = ["CUSTOM_BOUNDS_SCHEMA", "TIMESTAMP_MS_MAX", "check_batch", "check_metadata", "check_table"]
 
 TIMESTAMP_MS_MAX = 2**53
 """Timestamps lie within plus or minus this many milliseconds (285,000 years)."""
@@ -50,6 +50,14 @@ def check_batch(batch: Batch) -> None:
     )
     if problem:
         raise PermanentError(f"{problem}; {refused} samples were refused", refused=refused)
+
+
+def check_metadata(entries: tuple[Metadata, ...]) -> None:
+    """Raise PermanentError unless every entry is text with a metric name."""
+    for entry in entries:
+        texts = (entry.metric, entry.kind, entry.unit, entry.help)
+        if not entry.metric or not all(isinstance(text, str) and _encodable(text) for text in texts):
+            raise PermanentError(f"metadata must be valid text with a metric name, got {_shown(entry)}")
 
 
 def _shown(labels: object) -> str:

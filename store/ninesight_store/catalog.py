@@ -1,0 +1,88 @@
+"""What the store knows of its series and layouts, in memory: filled at open, refreshed as ids appear.
+
+Ids rise in commit order and are never used twice, so "everything from `next` on" is all that is new, also
+when another process wrote it. When ids were dropped, a generation in `store_info` rises and the part is
+loaded anew.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from ninesight_store.layouts import Layout, LayoutTable
+from ninesight_store.schema import info, layouts, series
+from ninesight_store.series_index import SeriesIndex, labels_from_text
+
+__all__ = ["Catalog", "Info", "Known"]
+
+
+@dataclass(frozen=True)
+class Info:
+    """The counters of `store_info` as one transaction sees them."""
+
+    series_next: int
+    layout_next: int
+    series_generation: int
+    layout_generation: int
+
+    @classmethod
+    def read(cls, connection: sa.Connection) -> Info:
+        """Read them inside a transaction."""
+        rows = {key: value for key, value in connection.execute(_SELECT_INFO) if key != "format"}
+        return cls(**rows)
+
+
+@dataclass(frozen=True)
+class Known:
+    """What a transaction may rely on."""
+
+    info: Info
+    series: SeriesIndex
+    layouts: LayoutTable
+
+
+_SELECT_INFO = sa.select(info.c.key, info.c.value)
+
+
+class Catalog:
+    """The series index and the layout table, kept up with the database. Safe to use from many threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._series = SeriesIndex(generation=-1)
+        self._layouts = LayoutTable(generation=-1)
+
+    def refresh(self, connection: sa.Connection) -> Known:
+        """Return index and table that know at least what this transaction sees."""
+        seen = Info.read(connection)
+        with self._lock:
+            self._refresh_series(connection, seen)
+            self._refresh_layouts(connection, seen)
+            return Known(seen, self._series, self._layouts)
+
+    def _refresh_series(self, connection: sa.Connection, seen: Info) -> None:
+        index = self._series
+        if seen.series_generation > index.generation:
+            index = SeriesIndex(generation=seen.series_generation)
+        elif seen.series_next <= index.next_id:
+            return
+        found = connection.execute(
+            sa.select(series.c.id, series.c.labels).where(series.c.id >= index.next_id).order_by(series.c.id)
+        )
+        index.extend([(number, labels_from_text(text)) for number, text in found], seen.series_next)
+        self._series = index
+
+    def _refresh_layouts(self, connection: sa.Connection, seen: Info) -> None:
+        table = self._layouts
+        if seen.layout_generation > table.generation:
+            table = LayoutTable(generation=seen.layout_generation)
+        elif seen.layout_next <= table.next_id:
+            return
+        found = connection.execute(
+            sa.select(layouts.c.id, layouts.c.ids).where(layouts.c.id >= table.next_id).order_by(layouts.c.id)
+        )
+        table.extend([Layout.from_blob(number, blob) for number, blob in found], seen.layout_next)
+        self._layouts = table

@@ -1,0 +1,144 @@
+"""Chunks: a group of series with the same timestamps, compressed series by series.
+
+    times   the shared timestamps, one compressed column
+    ends    uint32: where each series' bytes end in `data`, in layout order
+    data    the series' compressed values (or histogram points), one after another
+
+One series is read without touching the others' bytes; the timestamps are stored once for the group.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from ninesight_store.codec import PCODEC, PCODEC_VERSION, RAW, decode_array, encode_array
+from ninesight_store.contract import Float64, HistogramColumns, Int64
+from ninesight_store.errors import StoreFormatError
+from ninesight_store.histograms import take_histograms
+from ninesight_store.pieces import Run
+from ninesight_store.point_chunk import decode_points, encode_points
+from ninesight_store.schema import FLOATS, POINTS
+
+__all__ = ["ChunkDraft", "decode_floats", "decode_histograms", "encode_kinds"]
+
+_GROUP_MAX = {FLOATS: 64, POINTS: 16}
+"""Series in one chunk: large enough to share timestamps, small enough to read one series cheaply."""
+_RAW_BELOW = 4
+"""Fewer samples are smaller as they are than with a codec's header."""
+
+
+@dataclass(frozen=True)
+class ChunkDraft:
+    """A chunk before it has an id."""
+
+    kind: int
+    ids: Int64
+    """Series ids in layout order."""
+    start_ms: int
+    end_ms: int
+    count: int
+    """Samples of all series."""
+    codec: int
+    times: bytes
+    ends: bytes
+    data: bytes
+    codec_version: int = PCODEC_VERSION
+
+
+def encode_kinds(
+    ids: Int64, floats: Run, rows: Run, points: HistogramColumns, level: int
+) -> list[ChunkDraft]:
+    """Compress both kinds of the same series; `rows.values` are rows of `points`."""
+    return [*_encode_run(FLOATS, ids, floats, None, level), *_encode_run(POINTS, ids, rows, points, level)]
+
+
+def _encode_run(
+    kind: int, ids: Int64, run: Run, points: HistogramColumns | None, level: int
+) -> Iterator[ChunkDraft]:
+    """Compress a run (series row r has the id `ids[r]`) chunk by chunk.
+
+    For histograms `run.values` are rows of `points`.
+    """
+    for rows in _groups(run, _GROUP_MAX[kind]):
+        low, high = int(run.offsets[rows[0]]), int(run.offsets[rows[0] + 1])
+        times = run.timestamps[low:high]
+        codec = PCODEC if high - low >= _RAW_BELOW else RAW
+        if points is None:
+            blobs = [
+                encode_array(run.values[run.offsets[row] : run.offsets[row + 1]], codec, level)
+                for row in rows
+            ]
+        else:
+            blobs = [
+                encode_points(
+                    take_histograms(points, run.values[run.offsets[row] : run.offsets[row + 1]]), level
+                )
+                for row in rows
+            ]
+        yield ChunkDraft(
+            kind=kind,
+            ids=ids[rows],
+            start_ms=int(times[0]),
+            end_ms=int(times[-1]),
+            count=len(times) * len(rows),
+            codec=codec,
+            times=encode_array(times, codec, level),
+            ends=np.cumsum([len(blob) for blob in blobs]).astype("<u4").tobytes(),
+            data=b"".join(blobs),
+        )
+
+
+def decode_floats(
+    codec: int, times: bytes, ends: bytes, data: bytes, positions: Sequence[int], span: tuple[int, int]
+) -> tuple[Int64, list[Float64]]:
+    """Return the shared timestamps within the span and, for each position in the group, its values."""
+    stamps = decode_array(times, codec, np.int64)
+    low, high = np.searchsorted(stamps, span[0], "left"), np.searchsorted(stamps, span[1], "right")
+    if low >= high:
+        return stamps[:0], []
+    edges = [0, *np.frombuffer(ends, "<u4").tolist()]
+    values = []
+    for position in positions:
+        column = decode_array(data[edges[position] : edges[position + 1]], codec, np.float64)
+        if len(column) != len(stamps):
+            raise StoreFormatError(f"a chunk is damaged: {len(column)} values for {len(stamps)} timestamps")
+        values.append(column[low:high])
+    return stamps[low:high], values
+
+
+def decode_histograms(
+    codec: int, times: bytes, ends: bytes, data: bytes, positions: Sequence[int], span: tuple[int, int]
+) -> tuple[Int64, list[HistogramColumns]]:
+    """Return the shared timestamps within the span and, for each position, its points."""
+    stamps = decode_array(times, codec, np.int64)
+    low, high = np.searchsorted(stamps, span[0], "left"), np.searchsorted(stamps, span[1], "right")
+    if low >= high:
+        return stamps[:0], []
+    edges = [0, *np.frombuffer(ends, "<u4").tolist()]
+    series = np.zeros(len(stamps), np.int32)
+    decoded = (
+        decode_points(data[edges[position] : edges[position + 1]], series, stamps) for position in positions
+    )
+    if high - low == len(stamps):
+        return stamps, list(decoded)
+    return stamps[low:high], [take_histograms(points, np.arange(low, high)) for points in decoded]
+
+
+def _groups(run: Run, largest: int) -> Iterator[list[int]]:
+    """Yield rows of series with the same timestamps, neighbours together."""
+    groups: dict[bytes, list[int]] = {}
+    stamps = np.ascontiguousarray(run.timestamps)
+    memory = stamps.view(np.uint8).data
+    offsets = (run.offsets * 8).tolist()
+    for row, (low, high) in enumerate(pairwise(offsets)):
+        if low == high:
+            continue
+        key = bytes(memory[low:high])
+        groups.setdefault(key, []).append(row)
+        if len(groups[key]) == largest:
+            yield groups.pop(key)
+    yield from (group for group in groups.values() if group)

@@ -1,0 +1,115 @@
+"""What a person writes about the store (`StoreConfig`) and what code passes (`StoreSettings`)."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+__all__ = ["StoreConfig", "StoreSettings"]
+
+HOUR_MS = 3_600_000
+_UNITS_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": HOUR_MS, "d": 24 * HOUR_MS, "w": 168 * HOUR_MS}
+_DURATION = re.compile(r"(\d+)(ms|s|m|h|d|w)")
+
+
+@dataclass(frozen=True)
+class StoreSettings:
+    """Bounds and periods of a `LocalStore`. Milliseconds, bytes, counts."""
+
+    retention_ms: int = 15 * 24 * HOUR_MS
+    """Samples older than this are dropped by `retain`. Whole rows and chunks only."""
+    seal_after_ms: int = 600_000
+    """An hour is sealed when it ended at least this long ago. Later samples are sealed later, and merged."""
+    merge_hours: int = 6
+    """Sealed hours are merged into blocks of this many; 0 or 1 leaves them hourly."""
+    seal_samples_max: int = 4_000_000
+    """Samples decoded at a time by `seal` and `merge`, which bounds their memory (about 50 bytes each)."""
+    compression_level: int = 4
+    """pcodec level 0..12."""
+    group_commit_ms_max: int = 0
+    """How long a small batch may wait for company. 0: batches share a commit only while another one runs."""
+    group_commit_batches_max: int = 256
+    """Batches in one transaction."""
+    busy_timeout_ms: int = 5000
+    """How long a write waits for another process before it is a RetryableError."""
+    size_bytes_max: int = 0
+    """The database refuses to grow beyond this (RetryableError); 0 is no bound."""
+    row_cache_bytes_max: int = 64 * 2**20
+    """Memory for hot rows kept ready for queries."""
+    maintenance_interval_ms: int = 60_000
+    """How often `Maintenance` looks for hours to seal, blocks to merge and data to drop."""
+
+
+class StoreConfig(BaseModel):
+    """The `store:` section of the configuration file."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    url: str = ""
+    """SQLAlchemy address of the database, e.g. `sqlite:////var/lib/ninesight/ninesight.db`. Empty: the
+    suite's own data folder."""
+    retention: str = "15d"
+    """How long samples are kept: a number with ms, s, m, h, d or w; at least 1h."""
+    seal_after: str = "10m"
+    """How long an hour stays uncompressed after its end."""
+    merge_hours: int = Field(6, ge=0, le=24)
+    """Sealed hours are merged into blocks of this many hours (a divisor of 24); 0 leaves them hourly."""
+    group_commit_ms_max: int = Field(0, ge=0, le=1000)
+    """How long a small batch may wait for others to share its commit. 0: no waiting."""
+    size_max_mb: int = Field(0, ge=0)
+    """The database refuses to grow beyond this many MiB; 0 is no bound."""
+    row_cache_mb: int = Field(64, ge=0)
+    """Memory in MiB for uncompressed rows kept ready for queries."""
+    maintenance_interval: str = "1m"
+    """How often hours are sealed, blocks merged and old data dropped."""
+
+    @field_validator("retention", "seal_after", "maintenance_interval")
+    @classmethod
+    def _is_duration(cls, text: str) -> str:
+        milliseconds(text)
+        return text
+
+    @field_validator("retention")
+    @classmethod
+    def _retention_at_least_an_hour(cls, text: str) -> str:
+        if milliseconds(text) < HOUR_MS:
+            raise ValueError(f"retention must be at least 1h, got {text}; raise store.retention")
+        return text
+
+    @field_validator("maintenance_interval")
+    @classmethod
+    def _interval_at_least_a_second(cls, text: str) -> str:
+        if milliseconds(text) < 1000:
+            raise ValueError(f"maintenance_interval must be at least 1s, got {text}")
+        return text
+
+    @field_validator("merge_hours")
+    @classmethod
+    def _divides_the_day(cls, hours: int) -> int:
+        if hours and 24 % hours:
+            raise ValueError(f"merge_hours must divide 24 (1, 2, 3, 4, 6, 8, 12, 24), got {hours}")
+        return hours
+
+    def settings(self) -> StoreSettings:
+        """Return the same in milliseconds and bytes."""
+        return StoreSettings(
+            retention_ms=milliseconds(self.retention),
+            seal_after_ms=milliseconds(self.seal_after),
+            merge_hours=self.merge_hours,
+            group_commit_ms_max=self.group_commit_ms_max,
+            size_bytes_max=self.size_max_mb * 2**20,
+            row_cache_bytes_max=self.row_cache_mb * 2**20,
+            maintenance_interval_ms=milliseconds(self.maintenance_interval),
+        )
+
+
+def milliseconds(text: str) -> int:
+    """Return a duration such as `15d`, `1h30m` or `250ms` in milliseconds. Raises ValueError."""
+    found = _DURATION.findall(text)
+    if not found or "".join(number + unit for number, unit in found) != text:
+        raise ValueError(
+            f"a duration must be numbers with ms, s, m, h, d or w such as 15d or 1h30m, got {text!r}"
+        )
+    return sum(int(number) * _UNITS_MS[unit] for number, unit in found)

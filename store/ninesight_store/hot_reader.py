@@ -1,0 +1,189 @@
+"""Hot rows as pieces: which rows hold wanted series, and those series' samples picked by position."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import sqlalchemy as sa
+
+from ninesight_store.contract import HistogramColumns, Int64
+from ninesight_store.histograms import concat_histograms, histogram_nbytes, take_histograms
+from ninesight_store.hot import times_from_blob, values_from_blob
+from ninesight_store.layouts import Layout, LayoutTable
+from ninesight_store.pieces import SEALED_BELOW, Piece
+from ninesight_store.point_table import unpack_points
+from ninesight_store.row_cache import RowCache
+from ninesight_store.schema import POINTS, hot
+from ninesight_store.series_index import Selection
+
+__all__ = ["HotMeta", "HotReader", "Picked", "PointPool"]
+
+_IN_MAX = 500
+_POINT_ROW_BYTES = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class HotMeta:
+    """One hot row without its blobs."""
+
+    id: int
+    layout_id: int
+    start_ms: int
+    end_ms: int
+    count: int
+
+
+class PointPool:
+    """Histogram points collected from many rows; pieces refer to them by row number."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self._parts: list[HistogramColumns] = []
+
+    def add(self, points: HistogramColumns) -> Int64:
+        """Add points and return their row numbers."""
+        rows = np.arange(self.size, self.size + len(points), dtype=np.int64)
+        self._parts.append(points)
+        self.size += len(points)
+        return rows
+
+    def all(self) -> HistogramColumns:
+        """Return every point."""
+        return concat_histograms(self._parts)
+
+    def take(self, rows: Int64) -> HistogramColumns:
+        """Return the points with these row numbers."""
+        joined = concat_histograms(self._parts)
+        return joined if len(rows) == self.size and _is_range(rows) else take_histograms(joined, rows)
+
+
+def _is_range(rows: Int64) -> bool:
+    return bool((rows[1:] == rows[:-1] + 1).all()) and (not len(rows) or rows[0] == 0)
+
+
+@dataclass(frozen=True)
+class Picked:
+    """Where the wanted series stand in a layout, in the order of their ranks."""
+
+    positions: Int64
+    ranks: Int64
+    every: bool
+    """The positions are the whole layout in its own order."""
+
+    @classmethod
+    def of(cls, layout: Layout, selection: Selection) -> Picked:
+        """Find the wanted series in a layout."""
+        ids = layout.ids
+        inside = ids < len(selection.wanted)
+        known = np.where(inside, ids, 0)
+        positions = np.flatnonzero(selection.wanted[known] & inside)
+        ranks = selection.rank[ids[positions]].astype(np.int64)
+        if np.any(ranks[1:] < ranks[:-1]):
+            order = np.argsort(ranks, kind="stable")
+            positions, ranks = positions[order], ranks[order]
+        every = len(positions) == len(ids) and bool(np.all(positions == np.arange(len(ids))))
+        return cls(positions, ranks, every)
+
+
+class HotReader:
+    """Reads hot rows inside a read transaction. Safe to use from many threads."""
+
+    def __init__(self, cache: RowCache) -> None:
+        self._cache = cache
+
+    def pieces(
+        self,
+        connection: sa.Connection,
+        kind: int,
+        metas: Sequence[HotMeta],
+        layouts: LayoutTable,
+        selection: Selection,
+        pool: PointPool,
+    ) -> list[Piece]:
+        """Return the wanted samples of these rows, whole rows, as pieces."""
+        by_layout: dict[int, list[HotMeta]] = defaultdict(list)
+        for meta in metas:
+            by_layout[meta.layout_id].append(meta)
+        pieces: list[Piece] = []
+        for number, rows in by_layout.items():
+            layout = layouts[number]
+            picked = Picked.of(layout, selection)
+            if not len(picked.positions):
+                continue
+            blobs = self._blobs(connection, kind, rows)
+            if kind == POINTS:
+                pieces += [_points_piece(row, blobs[row.id], picked, pool) for row in rows]
+            elif layout.distinct:
+                pieces.append(_matrix_piece(rows, blobs, picked))
+            else:
+                pieces += [_matrix_piece([row], blobs, picked) for row in rows]
+        return pieces
+
+    def _blobs(
+        self, connection: sa.Connection, kind: int, metas: Sequence[HotMeta]
+    ) -> dict[int, tuple[Int64 | None, object]]:
+        keys = {meta.id: (meta.id, meta.count) for meta in metas}
+        cached = self._cache.get_many(keys.values())
+        found = {number: cached[key] for number, key in keys.items() if key in cached}
+        missing = {meta.id: meta for meta in metas if meta.id not in found}
+        for part in _parts(list(missing)):
+            query = sa.select(hot.c.id, hot.c.times, hot.c.data).where(hot.c.id.in_(part))
+            for number, times, data in connection.execute(query):
+                row, nbytes = _decoded(kind, missing[number], times, data)
+                found[number] = row
+                self._cache.put(keys[number], row, nbytes)
+        return found
+
+
+def _decoded(kind: int, meta: HotMeta, times: bytes, data: bytes) -> tuple[tuple[Int64 | None, object], int]:
+    """Return a row ready for picking, with its size in memory."""
+    stamps = times_from_blob(times, meta.start_ms, meta.count) if times else None
+    if kind == POINTS:
+        none = np.zeros(meta.count, np.int32)
+        points = unpack_points(data, none, np.zeros(meta.count, np.int64))
+        return (stamps, points), histogram_nbytes(points) + _POINT_ROW_BYTES
+    values = values_from_blob(data)
+    return (stamps, values), values.nbytes + (stamps.nbytes if stamps is not None else 0) + 300
+
+
+def _matrix_piece(
+    rows: Sequence[HotMeta], blobs: dict[int, tuple[Int64 | None, object]], picked: Picked
+) -> Piece:
+    """Return rows of one layout: a segment per series, its samples in row order."""
+    width, height = len(picked.positions), len(rows)
+    values = np.empty((height, width), np.float64)
+    times = np.empty((height, width), np.int64)
+    for at, row in enumerate(rows):
+        stamps, column = blobs[row.id]
+        assert isinstance(column, np.ndarray)
+        values[at] = column if picked.every else column[picked.positions]
+        times[at] = row.start_ms if stamps is None else stamps if picked.every else stamps[picked.positions]
+    written = np.array([SEALED_BELOW + row.id for row in rows], np.int64)
+    return Piece(
+        picked.ranks,
+        np.full(width, height, np.int64),
+        np.ascontiguousarray(times.T).ravel(),
+        np.ascontiguousarray(values.T).ravel(),
+        written,
+    )
+
+
+def _points_piece(row: HotMeta, blob: tuple[Int64 | None, object], picked: Picked, pool: PointPool) -> Piece:
+    stamps, points = blob
+    assert isinstance(points, HistogramColumns)
+    times = np.full(row.count, row.start_ms, np.int64) if stamps is None else stamps
+    taken = points if picked.every else take_histograms(points, picked.positions)
+    return Piece(
+        picked.ranks,
+        np.ones(len(picked.ranks), np.int64),
+        times[picked.positions],
+        pool.add(taken),
+        np.array([SEALED_BELOW + row.id], np.int64),
+    )
+
+
+def _parts(numbers: Sequence[int]) -> Iterable[Sequence[int]]:
+    return (numbers[at : at + _IN_MAX] for at in range(0, len(numbers), _IN_MAX))

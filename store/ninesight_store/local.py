@@ -1,0 +1,133 @@
+"""`LocalStore`: the durable store of one machine, in one SQLite file.
+
+    store = LocalStore("sqlite:///ninesight.db")
+    store.write(batch)                 # on the disk when it returns
+    columns = store.select([Matcher("__name__", MatchOp.EQUAL, "up")], start_ms, end_ms)
+
+Any number of processes may read (`read_only=True`) while one writes; a second writer waits its turn.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import sqlalchemy as sa
+
+from ninesight_store.catalog import Catalog
+from ninesight_store.config import StoreSettings
+from ninesight_store.contract import Batch, Columns, Labels, Matcher, Metadata
+from ninesight_store.counters import Counters
+from ninesight_store.database import Database
+from ninesight_store.merger import Merger
+from ninesight_store.reader import Reader
+from ninesight_store.reports import MergeReport, RetainReport, SealReport, StoreStat
+from ninesight_store.retention import Retention
+from ninesight_store.row_cache import RowCache
+from ninesight_store.schema import metadata
+from ninesight_store.sealer import Sealer
+from ninesight_store.stat import read_stat
+from ninesight_store.writer import Writer
+
+__all__ = ["LocalStore"]
+
+
+def _wall_clock_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+class LocalStore:
+    """A `Sink` and `Source` on SQLite. Safe to use from many threads.
+
+    Raises StoreFormatError if the file is not a store, or one of a newer version; RetryableError if
+    another process holds it.
+    """
+
+    def __init__(
+        self,
+        url: str | Path,
+        settings: StoreSettings | None = None,
+        *,
+        now_ms: Callable[[], int] = _wall_clock_ms,
+        read_only: bool = False,
+    ) -> None:
+        self.settings = settings or StoreSettings()
+        self.now_ms = now_ms
+        self._database = Database(url, self.settings, read_only=read_only)
+        self._catalog = Catalog()
+        self._counters = Counters()
+        self._reader = Reader(self._database, self._catalog, RowCache(self.settings.row_cache_bytes_max))
+        self._writer = Writer(self._database, self._catalog, self.settings, self._counters)
+        self._sealer = Sealer(self._database, self._catalog, self._writer, self.settings)
+        self._merger = Merger(self._database, self._catalog, self._writer, self.settings)
+        self._retention = Retention(self._catalog, self._writer, self.settings)
+        self._upkeep = threading.Lock()
+
+    def write(self, batch: Batch) -> None:
+        """Keep the batch; it is on the disk when this returns (see `Sink`)."""
+        self._writer.write(batch)
+
+    def select(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Columns:
+        """Return the samples of the matching series within the span, ends included (see `Source`)."""
+        return self._reader.select(matchers, start_ms, end_ms)
+
+    def series(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> tuple[Labels, ...]:
+        """Return the matching series that may have samples in the span, sorted (see `Source`)."""
+        return self._reader.series(matchers, start_ms, end_ms)
+
+    def metadata(self) -> Iterable[Metadata]:
+        """Return what is known of each metric, one entry a metric, sorted by name."""
+        with self._database.reading() as connection:
+            found = connection.execute(sa.select(metadata)).all()
+        # Sorted here: a database may collate text differently.
+        return tuple(sorted((Metadata(*row) for row in found), key=lambda entry: entry.metric))
+
+    def seal(self, now_ms: int | None = None) -> SealReport:
+        """Compress the hours that are closed at `now_ms`. Raises RetryableError."""
+        with self._upkeep:
+            report = self._sealer.seal(self._at(now_ms))
+            if report.rows:
+                self._retention.drop_unused()
+        self._counters.add("rows_sealed", report.rows)
+        self._counters.add("conflicts", report.conflicts)
+        return report
+
+    def merge(self, now_ms: int | None = None) -> MergeReport:
+        """Join the hourly chunks of the blocks that are closed at `now_ms`. Raises RetryableError."""
+        with self._upkeep:
+            report = self._merger.merge(self._at(now_ms))
+            if report.chunks_before:
+                self._retention.drop_unused()
+        self._counters.add("chunks_merged", report.chunks_before)
+        self._counters.add("conflicts", report.conflicts)
+        return report
+
+    def retain(self, now_ms: int | None = None) -> RetainReport:
+        """Drop what is past retention at `now_ms`. Raises RetryableError."""
+        with self._upkeep:
+            report = self._retention.retain(self._at(now_ms))
+        self._counters.add("samples_retired", report.samples)
+        return report
+
+    def stat(self) -> StoreStat:
+        """Return sizes, ages and counters. Reads no sample."""
+        return read_stat(self._database, self._catalog, self._counters)
+
+    def close(self) -> None:
+        """Close the database. Safe to call twice; the store must not be used afterwards."""
+        self._database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _at(self, now_ms: int | None) -> int:
+        return self.now_ms() if now_ms is None else now_ms

@@ -1,0 +1,108 @@
+"""`Maintenance`: a thread that seals, merges and drops in the background.
+
+Errors never end it: they are counted and shown, and the work is tried again at the next turn. Sealing runs
+once an hour, not every turn, so that late samples gather before they become chunks.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from dataclasses import dataclass
+from typing import Protocol
+
+from ninesight_store.config import HOUR_MS, StoreSettings
+from ninesight_store.reports import MergeReport, RetainReport, SealReport
+
+__all__ = ["Maintained", "Maintenance", "MaintenanceStat"]
+
+_log = logging.getLogger("ninesight.store")
+
+
+class Maintained(Protocol):
+    """What `Maintenance` keeps in order: a `LocalStore`."""
+
+    settings: StoreSettings
+
+    def now_ms(self) -> int:
+        """The store's clock."""
+
+    def seal(self, now_ms: int | None = None) -> SealReport:
+        """Compress closed hours."""
+
+    def merge(self, now_ms: int | None = None) -> MergeReport:
+        """Join hourly chunks of closed blocks."""
+
+    def retain(self, now_ms: int | None = None) -> RetainReport:
+        """Drop what is past retention."""
+
+
+@dataclass(frozen=True)
+class MaintenanceStat:
+    """What the thread did so far."""
+
+    turns: int = 0
+    errors: int = 0
+    last_error: str = ""
+    sealed_samples: int = 0
+    retired_samples: int = 0
+
+
+class Maintenance:
+    """Runs `turn` every `maintenance_interval_ms` in a daemon thread. `start` and `stop` are safe to call twice."""
+
+    def __init__(self, store: Maintained) -> None:
+        self._store = store
+        self._interval_s = store.settings.maintenance_interval_ms / 1000
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._sealed_hour: int | None = None
+        self._stat = MaintenanceStat()
+
+    def start(self) -> None:
+        """Start the thread; the first turn comes at once."""
+        if self._thread is None:
+            self._stopping.clear()
+            self._thread = threading.Thread(target=self._run, name="ninesight-store-maintenance", daemon=True)
+            self._thread.start()
+
+    def stop(self, timeout_s: float = 30.0) -> None:
+        """Ask the thread to end after its turn and wait for it."""
+        if self._thread is not None:
+            self._stopping.set()
+            self._thread.join(timeout_s)
+            self._thread = None
+
+    def stat(self) -> MaintenanceStat:
+        """Return what was done so far."""
+        return self._stat
+
+    def turn(self) -> None:
+        """Do what is due now. Never raises."""
+        now_ms = self._store.now_ms()
+        sealed = retired = 0
+        error = ""
+        try:
+            hour = (now_ms - self._store.settings.seal_after_ms) // HOUR_MS
+            if hour != self._sealed_hour:
+                sealed = self._store.seal(now_ms).samples
+                self._store.merge(now_ms)
+                retired = self._store.retain(now_ms).samples
+                self._sealed_hour = hour
+        except Exception as caught:
+            error = f"{type(caught).__name__}: {caught}"
+            _log.warning("store maintenance will try again in %.0f s: %s", self._interval_s, error)
+        before = self._stat
+        self._stat = MaintenanceStat(
+            before.turns + 1,
+            before.errors + bool(error),
+            error or before.last_error,
+            before.sealed_samples + sealed,
+            before.retired_samples + retired,
+        )
+
+    def _run(self) -> None:
+        while True:
+            self.turn()
+            if self._stopping.wait(self._interval_s):
+                return

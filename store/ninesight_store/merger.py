@@ -1,0 +1,167 @@
+"""Merging: the hourly chunks of a closed block of hours become one chunk per group of series.
+
+Longer columns compress better and are fewer to read. Chunks that share a series are merged together, so
+that the one written last still wins; chunks of late samples join the block they belong to.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+
+import sqlalchemy as sa
+
+from ninesight_store.catalog import Catalog, Known
+from ninesight_store.chunk import ChunkDraft, encode_kinds
+from ninesight_store.chunk_reader import ChunkMeta, chunk_pieces
+from ninesight_store.config import HOUR_MS, StoreSettings
+from ninesight_store.database import Database
+from ninesight_store.hot_reader import PointPool
+from ninesight_store.kinds import assemble_kinds
+from ninesight_store.layouts import LayoutTable
+from ninesight_store.registry import Registry
+from ninesight_store.reports import MergeReport
+from ninesight_store.schema import FLOATS, POINTS, chunks
+from ninesight_store.sealer import POINT_COST, ConflictError, chunk_rows, everything
+from ninesight_store.validation import TIMESTAMP_MS_MAX
+from ninesight_store.writer import Writer
+
+__all__ = ["Merger"]
+
+_EVER = (-TIMESTAMP_MS_MAX, TIMESTAMP_MS_MAX)
+_DELETE_MAX = 500
+
+_Chunk = tuple[int, ChunkMeta]
+"""Kind and chunk."""
+
+
+class Merger:
+    """Merges closed blocks. One thread at a time."""
+
+    def __init__(self, database: Database, catalog: Catalog, writer: Writer, settings: StoreSettings) -> None:
+        self._database, self._catalog, self._writer, self._settings = database, catalog, writer, settings
+
+    def merge(self, now_ms: int) -> MergeReport:
+        """Merge every block that ended `seal_after_ms` ago. Raises RetryableError; what was merged stays."""
+        hours = self._settings.merge_hours
+        if hours < 2:
+            return MergeReport()
+        block_ms = hours * HOUR_MS
+        closed = (now_ms - self._settings.seal_after_ms) // block_ms * block_ms
+        with self._database.reading() as connection:
+            query = sa.select(chunks.c.start_ms).where(chunks.c.level == 0, chunks.c.end_ms < closed)
+            blocks = sorted({start // block_ms for start in connection.execute(query).scalars()})
+        before = after = samples = size = conflicts = 0
+        for block in blocks:
+            for group in self._groups(block * block_ms, (block + 1) * block_ms):
+                try:
+                    drafts, kept = self._merge(group)
+                except ConflictError:
+                    conflicts += 1
+                    continue
+                before, after, samples = before + len(group), after + len(drafts), samples + kept
+                size += sum(len(draft.data) for draft in drafts)
+        return MergeReport(before, after, samples, size, conflicts)
+
+    def _groups(self, start_ms: int, end_ms: int) -> list[list[_Chunk]]:
+        """Return the chunks of a block that must be merged, as many together as memory allows."""
+        with self._database.reading() as connection:
+            known = self._catalog.refresh(connection)
+            query = sa.select(
+                chunks.c.level,
+                chunks.c.kind,
+                chunks.c.id,
+                chunks.c.layout_id,
+                chunks.c.start_ms,
+                chunks.c.end_ms,
+                chunks.c.count,
+            ).where(chunks.c.end_ms >= start_ms, chunks.c.start_ms < end_ms)
+            found = [(level, (kind, ChunkMeta(*rest))) for level, kind, *rest in connection.execute(query)]
+        fresh = {meta.layout_id for level, (_, meta) in found if level == 0}
+        linked = _linked(known.layouts, sorted({meta.layout_id for _, (_, meta) in found}), fresh)
+        groups: dict[int, list[_Chunk]] = defaultdict(list)
+        for _, chunk in found:
+            if chunk[1].layout_id in linked:
+                groups[linked[chunk[1].layout_id]].append(chunk)
+        return list(_packed(list(groups.values()), self._settings.seal_samples_max))
+
+    def _merge(self, group: Sequence[_Chunk]) -> tuple[list[ChunkDraft], int]:
+        with self._database.reading() as connection:
+            newest = connection.execute(_NEWEST).scalar()
+            known = self._catalog.refresh(connection)
+            drafts, samples = self._encoded(connection, group, known)
+
+        def replace(connection: sa.Connection, registry: Registry) -> None:
+            if connection.execute(_NEWEST).scalar() != newest:
+                raise ConflictError("another process added chunks")
+            ids = [meta.id for _, meta in group]
+            deleted = 0
+            for at in range(0, len(ids), _DELETE_MAX):
+                query = sa.delete(chunks).where(chunks.c.id.in_(ids[at : at + _DELETE_MAX]))
+                deleted += connection.execute(query).rowcount
+            if deleted != len(ids):
+                raise ConflictError("another process merged these chunks")
+            connection.execute(sa.insert(chunks), chunk_rows(drafts, registry, level=1))
+
+        self._writer.alone(replace)
+        return drafts, samples
+
+    def _encoded(
+        self, connection: sa.Connection, group: Sequence[_Chunk], known: Known
+    ) -> tuple[list[ChunkDraft], int]:
+        pool = PointPool()
+        ids = known.layouts.series_in({meta.layout_id for _, meta in group})
+        selection = everything(ids)
+        pieces = {
+            kind: chunk_pieces(
+                connection,
+                kind,
+                [meta for its, meta in group if its == kind],
+                known.layouts,
+                selection,
+                _EVER,
+                pool,
+            )
+            for kind in (FLOATS, POINTS)
+        }
+        floats, points = assemble_kinds(len(ids), pieces)
+        drafts = encode_kinds(ids, floats, points, pool.all(), self._settings.compression_level)
+        return drafts, len(floats.timestamps) + len(points.timestamps)
+
+
+_NEWEST = sa.select(sa.func.max(chunks.c.id))
+
+
+def _linked(layouts: LayoutTable, numbers: Sequence[int], fresh: set[int]) -> dict[int, int]:
+    """Return layout -> component (layouts linked by common series), for components with a fresh layout."""
+    parent = {number: number for number in numbers}
+
+    def root(number: int) -> int:
+        while parent[number] != number:
+            parent[number] = parent[parent[number]]
+            number = parent[number]
+        return number
+
+    first: dict[int, int] = {}
+    for number in numbers:
+        for series in layouts[number].ids.tolist():
+            other = first.setdefault(series, number)
+            if other != number:
+                parent[root(number)] = root(other)
+    wanted = {root(number) for number in fresh}
+    return {number: root(number) for number in numbers if root(number) in wanted}
+
+
+def _packed(groups: Sequence[list[_Chunk]], budget: int) -> Iterator[list[_Chunk]]:
+    """Join small groups up to the budget of samples."""
+    packed: list[_Chunk] = []
+    samples = 0
+    for group in groups:
+        size = sum(meta.count * (POINT_COST if kind == POINTS else 1) for kind, meta in group)
+        if packed and samples + size > budget:
+            yield packed
+            packed, samples = [], 0
+        packed = packed + group
+        samples += size
+    if packed:
+        yield packed

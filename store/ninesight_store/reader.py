@@ -1,0 +1,140 @@
+"""Select: one read transaction over sealed and hot data, merged into `Columns`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import sqlalchemy as sa
+
+from ninesight_store.catalog import Catalog, Known
+from ninesight_store.chunk_reader import ChunkMeta, chunk_pieces
+from ninesight_store.columns import columns_of_runs, empty_columns
+from ninesight_store.config import HOUR_MS
+from ninesight_store.contract import Columns, Labels, Matcher
+from ninesight_store.database import Database
+from ninesight_store.hot_reader import HotMeta, HotReader, PointPool
+from ninesight_store.kinds import assemble_kinds
+from ninesight_store.matchers import compile_matchers
+from ninesight_store.pieces import Piece, span_piece
+from ninesight_store.row_cache import RowCache
+from ninesight_store.schema import FLOATS, POINTS, chunks, hot
+from ninesight_store.series_index import Selection
+from ninesight_store.validation import TIMESTAMP_MS_MAX
+
+__all__ = ["Reader"]
+
+_LAYOUTS_IN_MAX = 100
+
+
+@dataclass(frozen=True)
+class _Found:
+    """Rows and chunks that may hold wanted samples of one kind."""
+
+    hot: list[HotMeta]
+    sealed: list[ChunkMeta]
+
+
+class Reader:
+    """Reads for many threads, each call in a transaction of its own."""
+
+    def __init__(self, database: Database, catalog: Catalog, cache: RowCache) -> None:
+        self._database, self._catalog = database, catalog
+        self._hot = HotReader(cache)
+
+    def select(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Columns:
+        """Return the samples of the matching series within the span (see `Source`)."""
+        compile_matchers(matchers)
+        span = _clamped(start_ms, end_ms)
+        if span[0] > span[1]:
+            return empty_columns()
+        with self._database.reading() as connection:
+            known = self._catalog.refresh(connection)
+            selection = known.series.selection(matchers)
+            if not selection.labels:
+                return empty_columns()
+            found = _rows_of(connection, known, selection, span)
+            pool = PointPool()
+            pieces = {
+                kind: self._pieces(connection, kind, found[kind], known, selection, span, pool)
+                for kind in found
+            }
+        return _merged(selection, pieces, pool)
+
+    def series(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> tuple[Labels, ...]:
+        """Return the matching series that may have samples in the span, sorted; reads no sample."""
+        compile_matchers(matchers)
+        span = _clamped(start_ms, end_ms)
+        with self._database.reading() as connection:
+            known = self._catalog.refresh(connection)
+            selection = known.series.selection(matchers)
+            if not selection.labels or span[0] > span[1]:
+                return ()
+            found = _rows_of(connection, known, selection, span)
+        numbers = {meta.layout_id for part in found.values() for meta in part.hot}
+        numbers |= {meta.layout_id for part in found.values() for meta in part.sealed}
+        alive = np.isin(selection.ids, known.layouts.series_in(numbers))
+        if alive.all():
+            return selection.labels
+        return tuple(labels for labels, lives in zip(selection.labels, alive.tolist(), strict=True) if lives)
+
+    def _pieces(
+        self,
+        connection: sa.Connection,
+        kind: int,
+        found: _Found,
+        known: Known,
+        selection: Selection,
+        span: tuple[int, int],
+        pool: PointPool,
+    ) -> list[Piece]:
+        pieces = chunk_pieces(connection, kind, found.sealed, known.layouts, selection, span, pool)
+        # Rows that reach over the span's ends are cut sample by sample; all others are taken whole.
+        inner = [meta for meta in found.hot if meta.start_ms >= span[0] and meta.end_ms <= span[1]]
+        outer = [meta for meta in found.hot if meta.start_ms < span[0] or meta.end_ms > span[1]]
+        pieces += self._hot.pieces(connection, kind, inner, known.layouts, selection, pool)
+        cut = self._hot.pieces(connection, kind, outer, known.layouts, selection, pool)
+        return pieces + [span_piece(piece, *span) for piece in cut]
+
+
+def _clamped(start_ms: int, end_ms: int) -> tuple[int, int]:
+    return max(int(start_ms), -TIMESTAMP_MS_MAX), min(int(end_ms), TIMESTAMP_MS_MAX)
+
+
+def _rows_of(
+    connection: sa.Connection, known: Known, selection: Selection, span: tuple[int, int]
+) -> dict[int, _Found]:
+    holding = known.layouts.holding(selection.wanted)
+    found = {kind: _Found([], []) for kind in (FLOATS, POINTS)}
+    hot_query = sa.select(
+        hot.c.kind, hot.c.id, hot.c.layout_id, hot.c.start_ms, hot.c.end_ms, hot.c.count
+    ).where(
+        hot.c.hour >= span[0] // HOUR_MS,
+        hot.c.hour <= span[1] // HOUR_MS,
+        hot.c.end_ms >= span[0],
+        hot.c.start_ms <= span[1],
+    )
+    sealed_query = sa.select(
+        chunks.c.kind, chunks.c.id, chunks.c.layout_id, chunks.c.start_ms, chunks.c.end_ms, chunks.c.count
+    ).where(chunks.c.end_ms >= span[0], chunks.c.start_ms <= span[1])
+    if len(holding) <= _LAYOUTS_IN_MAX:
+        sealed_query = sealed_query.where(chunks.c.layout_id.in_(sorted(holding)))
+    for kind, number, layout, start, end, count in connection.execute(hot_query):
+        if layout in holding:
+            found[kind].hot.append(HotMeta(number, layout, start, end, count))
+    for kind, number, layout, start, end, count in connection.execute(sealed_query):
+        if layout in holding:
+            found[kind].sealed.append(ChunkMeta(number, layout, start, end, count))
+    for part in found.values():
+        part.hot.sort(key=_by_id)
+    return found
+
+
+def _by_id(meta: HotMeta) -> int:
+    return meta.id
+
+
+def _merged(selection: Selection, pieces: dict[int, list[Piece]], pool: PointPool) -> Columns:
+    floats, points = assemble_kinds(len(selection.labels), pieces)
+    return columns_of_runs(selection.labels, floats, points, pool.take(points.values))

@@ -1,0 +1,86 @@
+"""Dropping what is past retention: whole rows and chunks, then layouts and series that hold nothing any more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import sqlalchemy as sa
+
+from ninesight_store.catalog import Catalog
+from ninesight_store.config import StoreSettings
+from ninesight_store.registry import Registry
+from ninesight_store.reports import RetainReport
+from ninesight_store.schema import chunks, hot, info, layouts, series
+from ninesight_store.writer import Writer
+
+__all__ = ["Retention"]
+
+_STEP_MAX = 500
+"""Rows dropped in one transaction, so that writers never wait long."""
+
+
+class Retention:
+    """Drops old data. One thread at a time."""
+
+    def __init__(self, catalog: Catalog, writer: Writer, settings: StoreSettings) -> None:
+        self._catalog, self._writer, self._settings = catalog, writer, settings
+
+    def retain(self, now_ms: int) -> RetainReport:
+        """Drop what ended more than `retention_ms` ago. Raises RetryableError; what was dropped stays so."""
+        before_ms = now_ms - self._settings.retention_ms
+        rows, row_samples = self._drop(hot, before_ms)
+        pieces, samples = self._drop(chunks, before_ms)
+        gone_layouts, gone_series = self.drop_unused() if rows or pieces else (0, 0)
+        return RetainReport(rows, pieces, row_samples + samples, gone_series, gone_layouts)
+
+    def drop_unused(self) -> tuple[int, int]:
+        """Drop layouts that no row refers to, and series that no layout holds; return how many of each."""
+        dropped = (0, 0)
+
+        def work(connection: sa.Connection, _registry: Registry) -> None:
+            nonlocal dropped
+            known = self._catalog.refresh(connection)
+            used = set(connection.execute(sa.select(hot.c.layout_id).distinct()).scalars())
+            used |= set(connection.execute(sa.select(chunks.c.layout_id).distinct()).scalars())
+            unused = sorted(set(known.layouts.numbers()) - used)
+            alive = set(known.layouts.series_in(used).tolist())
+            empty = [number for number in known.series.numbers() if number not in alive]
+            _delete(connection, layouts, unused)
+            _delete(connection, series, empty)
+            if unused:
+                _raise(connection, "layout_generation")
+            if empty:
+                _raise(connection, "series_generation")
+            dropped = (len(unused), len(empty))
+
+        self._writer.alone(work)
+        return dropped
+
+    def _drop(self, table: sa.Table, before_ms: int) -> tuple[int, int]:
+        rows = samples = 0
+        query = sa.select(table.c.id, table.c.count).where(table.c.end_ms < before_ms).limit(_STEP_MAX)
+        while True:
+            found: Sequence[tuple[int, int]] = []
+
+            def work(connection: sa.Connection, _registry: Registry) -> None:
+                nonlocal found
+                found = [(number, count) for number, count in connection.execute(query)]
+                _delete(connection, table, [number for number, _ in found])
+
+            self._writer.alone(work)
+            rows, samples = rows + len(found), samples + sum(count for _, count in found)
+            if len(found) < _STEP_MAX:
+                return rows, samples
+
+
+def _delete(connection: sa.Connection, table: sa.Table, numbers: Sequence[int]) -> None:
+    for part in _parts(numbers):
+        connection.execute(sa.delete(table).where(table.c.id.in_(part)))
+
+
+def _raise(connection: sa.Connection, key: str) -> None:
+    connection.execute(sa.update(info).where(info.c.key == key).values(value=info.c.value + 1))
+
+
+def _parts(numbers: Sequence[int]) -> Iterator[Iterable[int]]:
+    return (numbers[at : at + _STEP_MAX] for at in range(0, len(numbers), _STEP_MAX))

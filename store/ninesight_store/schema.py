@@ -1,0 +1,114 @@
+"""The tables. Format version 1; its meaning never changes, a new meaning gets a new number.
+
+    series     one row a series: its labels
+    layouts    ordered series ids, shared by the rows and chunks that hold samples in that order
+    hot        one row a batch, hour and kind: raw columns, durable before `write` returns
+    chunks     one row a group of series with the same timestamps: compressed columns
+    metadata   one row a metric
+    info       format version and counters
+
+Samples live in blobs only: a REAL column turns NaN into NULL and -0.0 into 0.0.
+A hot row or hourly chunk never crosses an hour, so an hour can be sealed whatever else is written.
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+__all__ = [
+    "APPLICATION_ID",
+    "FLOATS",
+    "FORMAT_VERSION",
+    "INFO_KEYS",
+    "POINTS",
+    "TABLES",
+    "chunks",
+    "hot",
+    "info",
+    "layouts",
+    "metadata",
+    "series",
+]
+
+FORMAT_VERSION = 1
+APPLICATION_ID = 0x6E696E65
+"""SQLite's application_id of our files: "nine"."""
+
+FLOATS = 0
+"""`kind` of float samples."""
+POINTS = 1
+"""`kind` of native-histogram points."""
+
+TABLES = sa.MetaData()
+_Id = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
+info = sa.Table(
+    "store_info",
+    TABLES,
+    sa.Column("key", sa.String(64), primary_key=True),
+    sa.Column("value", sa.BigInteger, nullable=False),
+)
+
+INFO_KEYS = ("format", "series_next", "layout_next", "series_generation", "layout_generation")
+"""`*_next`: the next free id (ids are never used twice). `*_generation`: rises when ids were dropped."""
+
+series = sa.Table(
+    "store_series",
+    TABLES,
+    sa.Column("id", _Id, primary_key=True, autoincrement=False),
+    sa.Column("key", sa.LargeBinary(16), nullable=False, unique=True),
+    sa.Column("labels", sa.Text, nullable=False),
+)
+
+layouts = sa.Table(
+    "store_layouts",
+    TABLES,
+    sa.Column("id", _Id, primary_key=True, autoincrement=False),
+    sa.Column("digest", sa.LargeBinary(16), nullable=False, unique=True),
+    sa.Column("ids", sa.LargeBinary, nullable=False),
+)
+
+hot = sa.Table(
+    "store_hot",
+    TABLES,
+    sa.Column("id", _Id, primary_key=True),
+    sa.Column("hour", sa.BigInteger, nullable=False),
+    sa.Column("kind", sa.SmallInteger, nullable=False),
+    sa.Column("layout_id", sa.BigInteger, nullable=False),
+    sa.Column("start_ms", sa.BigInteger, nullable=False),
+    sa.Column("end_ms", sa.BigInteger, nullable=False),
+    sa.Column("count", sa.Integer, nullable=False),
+    sa.Column("times", sa.LargeBinary, nullable=False),
+    sa.Column("data", sa.LargeBinary, nullable=False),
+    sa.Index("store_hot_by_hour", "hour", "kind", "layout_id", "start_ms", "end_ms", "count"),
+    sqlite_autoincrement=True,
+)
+
+chunks = sa.Table(
+    "store_chunks",
+    TABLES,
+    sa.Column("id", _Id, primary_key=True),
+    sa.Column("kind", sa.SmallInteger, nullable=False),
+    sa.Column("level", sa.SmallInteger, nullable=False),
+    sa.Column("layout_id", sa.BigInteger, nullable=False),
+    sa.Column("start_ms", sa.BigInteger, nullable=False),
+    sa.Column("end_ms", sa.BigInteger, nullable=False),
+    sa.Column("count", sa.Integer, nullable=False),
+    sa.Column("codec", sa.SmallInteger, nullable=False),
+    sa.Column("codec_version", sa.SmallInteger, nullable=False),
+    sa.Column("times", sa.LargeBinary, nullable=False),
+    sa.Column("ends", sa.LargeBinary, nullable=False),
+    sa.Column("data", sa.LargeBinary, nullable=False),
+    sa.Index("store_chunks_by_end", "end_ms", "start_ms", "layout_id", "kind", "level", "count"),
+    sa.Index("store_chunks_by_layout", "layout_id", "end_ms", "start_ms", "kind"),
+    sqlite_autoincrement=True,
+)
+
+metadata = sa.Table(
+    "store_metadata",
+    TABLES,
+    sa.Column("metric", sa.Text, primary_key=True),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("unit", sa.Text, nullable=False),
+    sa.Column("help", sa.Text, nullable=False),
+)

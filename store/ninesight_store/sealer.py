@@ -1,0 +1,158 @@
+"""Sealing: the hot rows of a closed hour become compressed chunks, in one transaction.
+
+    read rows of one hour, oldest ids first ──► sort, dedupe, compress ──► insert chunks + delete those ids
+
+Deleting exactly the ids that were read means that a row written meanwhile stays hot; being newer it wins
+over the chunk when both are read. Rows never cross an hour, so hours are independent of each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import sqlalchemy as sa
+
+from ninesight_store.catalog import Catalog
+from ninesight_store.chunk import ChunkDraft, encode_kinds
+from ninesight_store.config import HOUR_MS, StoreSettings
+from ninesight_store.contract import Int64
+from ninesight_store.database import Database
+from ninesight_store.hot_reader import HotMeta, HotReader, PointPool
+from ninesight_store.kinds import assemble_kinds
+from ninesight_store.registry import Registry
+from ninesight_store.reports import SealReport
+from ninesight_store.row_cache import RowCache
+from ninesight_store.schema import FLOATS, POINTS, chunks, hot
+from ninesight_store.series_index import Selection
+from ninesight_store.writer import Writer
+
+__all__ = ["POINT_COST", "ConflictError", "Sealer", "chunk_rows", "everything"]
+
+POINT_COST = 16
+"""A histogram point weighs about this many samples in memory."""
+_DELETE_MAX = 500
+
+
+class ConflictError(Exception):
+    """Another process changed the same rows first; the step is rolled back and may be tried again."""
+
+
+@dataclass(frozen=True)
+class _Step:
+    """A part of one hour that is sealed in one transaction."""
+
+    ids: list[int]
+    samples: int
+    drafts: list[ChunkDraft]
+
+
+class Sealer:
+    """Seals closed hours. One thread at a time."""
+
+    def __init__(self, database: Database, catalog: Catalog, writer: Writer, settings: StoreSettings) -> None:
+        self._database, self._catalog, self._writer, self._settings = database, catalog, writer, settings
+        self._reader = HotReader(RowCache(0))
+
+    def seal(self, now_ms: int) -> SealReport:
+        """Seal every hour that ended `seal_after_ms` ago. Raises RetryableError; what was sealed stays."""
+        closed = (now_ms - self._settings.seal_after_ms) // HOUR_MS
+        with self._database.reading() as connection:
+            query = sa.select(hot.c.hour).where(hot.c.hour < closed).distinct()
+            hours = sorted(connection.execute(query).scalars())
+        rows = samples = made = size = conflicts = 0
+        for hour in hours:
+            while (step := self._step(hour)) is not None:
+                try:
+                    self._writer.alone(_Replacement(step))
+                except ConflictError:
+                    conflicts += 1
+                    break
+                rows, samples, made = rows + len(step.ids), samples + step.samples, made + len(step.drafts)
+                size += sum(len(draft.data) for draft in step.drafts)
+        return SealReport(len(hours), rows, samples, made, size, conflicts)
+
+    def _step(self, hour: int) -> _Step | None:
+        """Read the oldest rows of an hour, as many as memory allows, and compress them."""
+        pool = PointPool()
+        with self._database.reading() as connection:
+            metas = self._oldest(connection, hour)
+            if not any(metas.values()):
+                return None
+            known = self._catalog.refresh(connection)
+            ids = known.layouts.series_in({meta.layout_id for part in metas.values() for meta in part})
+            selection = everything(ids)
+            pieces = {
+                kind: self._reader.pieces(connection, kind, part, known.layouts, selection, pool)
+                for kind, part in metas.items()
+            }
+        floats, points = assemble_kinds(len(ids), pieces)
+        drafts = encode_kinds(ids, floats, points, pool.all(), self._settings.compression_level)
+        numbers = [meta.id for part in metas.values() for meta in part]
+        return _Step(numbers, len(floats.timestamps) + len(points.timestamps), drafts)
+
+    def _oldest(self, connection: sa.Connection, hour: int) -> dict[int, list[HotMeta]]:
+        budget = self._settings.seal_samples_max
+        query = (
+            sa.select(hot.c.kind, hot.c.id, hot.c.layout_id, hot.c.start_ms, hot.c.end_ms, hot.c.count)
+            .where(hot.c.hour == hour)
+            .order_by(hot.c.id)
+        )
+        found: dict[int, list[HotMeta]] = {FLOATS: [], POINTS: []}
+        for at, (kind, *row) in enumerate(connection.execute(query)):
+            meta = HotMeta(*row)
+            budget -= meta.count * (POINT_COST if kind == POINTS else 1)
+            if budget < 0 and at:
+                break
+            found[kind].append(meta)
+        return found
+
+
+class _Replacement:
+    """The write transaction of one step."""
+
+    def __init__(self, step: _Step) -> None:
+        self._step = step
+
+    def __call__(self, connection: sa.Connection, registry: Registry) -> None:
+        deleted = 0
+        ids = self._step.ids
+        for at in range(0, len(ids), _DELETE_MAX):
+            query = sa.delete(hot).where(hot.c.id.in_(ids[at : at + _DELETE_MAX]))
+            deleted += connection.execute(query).rowcount
+        if deleted != len(ids):
+            raise ConflictError(f"{len(ids) - deleted} rows were sealed by another process")
+        rows = chunk_rows(self._step.drafts, registry, level=0)
+        if rows:
+            connection.execute(sa.insert(chunks), rows)
+
+
+def everything(ids: Int64) -> Selection:
+    """Return a selection of all these series (ascending ids), ranked by id."""
+    top = int(ids[-1]) + 1 if len(ids) else 1
+    wanted = np.zeros(top, np.bool_)
+    wanted[ids] = True
+    rank = np.zeros(top, np.int32)
+    rank[ids] = np.arange(len(ids))
+    return Selection((), ids, wanted, rank)
+
+
+def chunk_rows(drafts: Sequence[ChunkDraft], registry: Registry, *, level: int) -> list[dict[str, object]]:
+    """Return the table rows of chunks; their layouts are added as needed."""
+    return [
+        {
+            "kind": draft.kind,
+            "level": level,
+            "layout_id": registry.layout_of_ids(draft.ids),
+            "start_ms": draft.start_ms,
+            "end_ms": draft.end_ms,
+            "count": draft.count,
+            "codec": draft.codec,
+            "codec_version": draft.codec_version,
+            "times": draft.times,
+            "ends": draft.ends,
+            "data": draft.data,
+        }
+        for draft in drafts
+    ]

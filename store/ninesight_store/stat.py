@@ -1,0 +1,55 @@
+"""Reading a `StoreStat` off the tables."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from ninesight_store.catalog import Catalog
+from ninesight_store.counters import Counters
+from ninesight_store.database import Database
+from ninesight_store.reports import StoreStat
+from ninesight_store.schema import FLOATS, POINTS, chunks, hot
+
+__all__ = ["read_stat"]
+
+_count, _sum, _len = sa.func.count(), sa.func.sum, sa.func.length
+_HOT = sa.select(
+    hot.c.kind, _count, _sum(hot.c.count), sa.func.min(hot.c.start_ms), sa.func.max(hot.c.end_ms)
+).group_by(hot.c.kind)
+_SEALED = sa.select(
+    chunks.c.kind,
+    _count,
+    _sum(chunks.c.count),
+    sa.func.min(chunks.c.start_ms),
+    sa.func.max(chunks.c.end_ms),
+    _sum(_len(chunks.c.times) + _len(chunks.c.ends) + _len(chunks.c.data)),
+).group_by(chunks.c.kind)
+
+
+def read_stat(database: Database, catalog: Catalog, counters: Counters) -> StoreStat:
+    """Return the state of the store in one read transaction."""
+    with database.reading() as connection:
+        known = catalog.refresh(connection)
+        hot_rows = {kind: rest for kind, *rest in connection.execute(_HOT)}
+        sealed = {kind: rest for kind, *rest in connection.execute(_SEALED)}
+        free = connection.exec_driver_sql("PRAGMA freelist_count").scalar() or 0
+        page = connection.exec_driver_sql("PRAGMA page_size").scalar() or 0
+    nothing = [0, 0, None, None, 0]
+    parts = [*hot_rows.values(), *sealed.values()]
+    return StoreStat(
+        series=len(known.series),
+        layouts=len(known.layouts),
+        hot_rows=sum(part[0] for part in hot_rows.values()),
+        hot_samples=hot_rows.get(FLOATS, nothing)[1],
+        hot_points=hot_rows.get(POINTS, nothing)[1],
+        chunks=sum(part[0] for part in sealed.values()),
+        sealed_samples=sealed.get(FLOATS, nothing)[1],
+        sealed_points=sealed.get(POINTS, nothing)[1],
+        sealed_bytes=sealed.get(FLOATS, nothing)[4],
+        sealed_points_bytes=sealed.get(POINTS, nothing)[4],
+        size_bytes=database.size_bytes(),
+        free_bytes=free * page,
+        oldest_ms=min((part[2] for part in parts), default=None),
+        newest_ms=max((part[3] for part in parts), default=None),
+        counters=counters.snapshot(),
+    )
