@@ -182,10 +182,11 @@ def _kahan_means(rows: Float64, present: Bool) -> Float64:
 
 
 def _variance(groups: Groups, values: Float64, present: Bool, number: Float64) -> Float64:
-    """Population variance in two passes: first the mean, then the squared distances from it."""
-    mean = _means(groups, values, present, number)
-    spread = np.repeat(mean, groups.sizes, axis=0)
-    squares = np.where(present, (values - spread) ** 2, 0.0)
+    """Population variance in two passes over the distances from the smallest value."""
+    pivot = np.fmin.reduceat(np.where(present, values, np.nan), groups.starts, axis=0)
+    distance = np.where(present, values - np.repeat(pivot, groups.sizes, axis=0), 0.0)
+    mean = np.add.reduceat(distance, groups.starts, axis=0) / number
+    squares = np.where(present, (distance - np.repeat(mean, groups.sizes, axis=0)) ** 2, 0.0)
     return np.add.reduceat(squares, groups.starts, axis=0) / number  # type: ignore[no-any-return]
 
 

@@ -59,5 +59,8 @@ def _joined(
         context.annotations.reset_collision("aggregation")
     if summed.bounds_reconciled:
         context.annotations.reconciled("aggregation")
-    result = summed.histogram
-    return compact(divide(result, float(len(points))) if op == "avg" else result)
+    if op == "sum":
+        return compact(summed.histogram)
+    if np.isfinite(summed.histogram.count) and np.isfinite(summed.histogram.sum):
+        return compact(divide(summed.histogram, float(len(points))))
+    return compact(total([divide(point, float(len(points))) for point in points]).histogram)

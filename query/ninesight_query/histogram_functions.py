@@ -15,7 +15,7 @@ from ninesight_query.context import Context
 from ninesight_query.histogram import Histogram
 from ninesight_query.histogram_quantile import Note, fractions, quantiles
 from ninesight_query.histogram_stats import averages, stdvars
-from ninesight_query.text import format_float
+from ninesight_query.text import format_ratio
 
 __all__ = ["SIMPLE_FUNCTIONS", "histogram_fraction", "histogram_quantile", "histogram_quantiles", "simple"]
 
@@ -72,9 +72,8 @@ def histogram_quantiles(block: Block, name: str, ratios: Sequence[Float64], cont
     for q in ratios:
         found = histogram_quantile(block, q, context)
         for ratio in np.unique(q):
-            shown = format_float(float(ratio))
-            names = [label.with_label(labels, name, shown) for labels in found.labels]
-            mask = found.present & (q == ratio)
+            names = [label.with_label(labels, name, format_ratio(float(ratio))) for labels in found.labels]
+            mask = found.present & (np.isnan(q) if np.isnan(ratio) else q == ratio)
             parts.append(Block(names, found.values, mask, found.drop_name))
     return merge_same_labels(join_rows(parts, block.steps))
 

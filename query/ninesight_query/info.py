@@ -19,6 +19,8 @@ __all__ = ["info"]
 
 IDENTIFYING = ("instance", "job")
 TARGET_INFO = Matcher(label.METRIC_NAME, MatchOp.EQUAL, "target_info")
+ANY_INFO = Matcher(label.METRIC_NAME, MatchOp.REGEX, ".+_info")
+"""What "not this metric" is taken from."""
 _META = frozenset("\\.+*?()|[]{}^$")
 
 Signature = tuple[str, Labels]
@@ -26,7 +28,6 @@ Signature = tuple[str, Labels]
 
 def info(base: Block, argument: ir.Expr, data: ir.Selector | None, grid: Grid, context: Context) -> Block:
     """Join info metrics to every series of `base`; `data` limits which metrics and which labels."""
-    del argument
     given = () if data is None else data.matchers
     name_matchers = [m for m in given if m.name == label.METRIC_NAME]
     wanted: dict[str, list[Matcher]] = {}
@@ -34,12 +35,16 @@ def info(base: Block, argument: ir.Expr, data: ir.Selector | None, grid: Grid, c
         if matcher.name != label.METRIC_NAME:
             wanted.setdefault(matcher.name, []).append(matcher)
     ignored_by = name_matchers if data is not None else [TARGET_INFO]
+    names_metrics = any(matcher.op in (MatchOp.EQUAL, MatchOp.REGEX) for matcher in ignored_by)
     ignored = [
-        bool(ignored_by) and _accept(ignored_by, label.get(labels, label.METRIC_NAME))
-        for labels in base.labels
+        names_metrics and _accept(ignored_by, label.get(labels, label.METRIC_NAME)) for labels in base.labels
     ]
-    selector = _info_selector(base, ignored, name_matchers or [TARGET_INFO], wanted)
-    found = None if selector is None else instant(selector, grid, context, timestamps=True)
+    if not name_matchers:
+        name_matchers = [TARGET_INFO]
+    elif not names_metrics:
+        name_matchers.append(ANY_INFO)
+    matchers = _info_matchers(base, ignored, name_matchers, wanted)
+    found = None if matchers is None else _newest(ir.Selector(matchers, *_reference(argument)), grid, context)
     winners = {} if found is None else _winners(found)
     names = sorted({name for name, _ in winners})
     passes_unmatched = all(_accept(matchers, "") for matchers in wanted.values())
@@ -62,9 +67,28 @@ def _accept(matchers: Iterable[Matcher], value: str) -> bool:
     return all(compile_matcher(matcher).accepts(value) for matcher in matchers)
 
 
-def _info_selector(
+def _reference(expr: ir.Expr, offset_ms: int = 0, at: ir.At | None = None) -> tuple[int, ir.At | None]:
+    """Return offset and `@` under which the first selector of an expression is read, subqueries included."""
+    if isinstance(expr, ir.Selector | ir.Subquery):
+        offset_ms, at = (expr.offset_ms, expr.at) if expr.at else (offset_ms + expr.offset_ms, at)
+    if isinstance(expr, ir.Selector):
+        return offset_ms, at
+    for child in ir.children(expr):
+        if any(isinstance(node, ir.Selector) for node in ir.walk(child)):
+            return _reference(child, offset_ms, at)
+    return 0, None
+
+
+def _newest(selector: ir.Selector, grid: Grid, context: Context) -> Block:
+    """Return the time in seconds of each info series' newest sample."""
+    if instant(selector, grid, context).histograms is not None:
+        raise ExecutionError("info sample should be float")
+    return instant(selector, grid, context, timestamps=True)
+
+
+def _info_matchers(
     base: Block, ignored: list[bool], names: list[Matcher], wanted: Mapping[str, list[Matcher]]
-) -> ir.Selector | None:
+) -> tuple[Matcher, ...] | None:
     values: dict[str, set[str]] = {}
     for row, labels in enumerate(base.labels):
         for name in IDENTIFYING:
@@ -77,7 +101,7 @@ def _info_selector(
     for name, known in values.items():
         pattern = "|".join("".join("\\" + c if c in _META else c for c in value) for value in sorted(known))
         matchers.append(Matcher(name, MatchOp.REGEX, pattern))
-    return ir.Selector(tuple(matchers))
+    return tuple(matchers)
 
 
 def _winners(found: Block) -> dict[Signature, Int64]:

@@ -85,7 +85,7 @@ def _check_one_side(many: Block, one: Block, ids: Int64, order: Int64, matching:
     side = "left" if matching.cardinality is ir.Cardinality.ONE_TO_MANY else "right"
     raise ExecutionError(
         f"found duplicate series for the match group {label.show(shared)} on the {side} hand-side of the operation: "
-        f"[{label.show(one.labels[rows[1]])}, {label.show(one.labels[rows[0]])}]"
+        f"[{label.show(one.labels[rows[0]])}, {label.show(one.labels[rows[1]])}]"
         ";many-to-many matching not allowed: matching labels must be unique on one side"
     )
 

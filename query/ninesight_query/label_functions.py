@@ -23,7 +23,7 @@ _GROUP = re.compile(r"\$(?:\$|([A-Za-z0-9_]+)|\{([A-Za-z0-9_]+)\})")
 def label_replace(block: Block, target: str, template: str, source: str, pattern: str) -> Block:
     """Set a label from a regular expression over another; series that do not match stay as they are."""
     try:
-        matcher = re.compile(f"(?s:{translate(pattern)})")
+        matcher = re.compile(f"(?s:{translate(pattern, captures=True)})")
     except (RegexError, re.error):
         raise ExecutionError(f"invalid regular expression in label_replace(): {pattern}") from None
     _check_name(target, "invalid destination label name in label_replace()")

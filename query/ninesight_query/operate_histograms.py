@@ -13,6 +13,7 @@ from ninesight_query.context import Context
 from ninesight_query.histogram import Histogram
 from ninesight_query.histogram_layout import compact
 from ninesight_query.histogram_math import IncompatibleSchemasError, add, divide, equal, scale, subtract
+from ninesight_query.histogram_trim import trim
 
 __all__ = ["Cells", "operate_cells"]
 
@@ -76,8 +77,6 @@ def _operate(
         if op == "/":
             return True, compact(divide(left, number))
         if op in ("</", ">/"):
-            from ninesight_query.histogram_trim import trim
-
             return True, trim(left, number, upper=op == "</")
     kinds = ("histogram", "float") if left is not None else ("float", "histogram")
     notes.incompatible_types(kinds[0], op, kinds[1])

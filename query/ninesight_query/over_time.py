@@ -96,7 +96,7 @@ def _prefix_sums(window: Window) -> tuple[Float64, Bool]:
     whole = largest[:, 0] < 2.0**52
     whole[whole] &= (values[whole] == np.rint(values[whole])).all(axis=1)
     exact = (np.abs(total) * RELATIVE_ERROR_MAX >= noise) | whole[:, None]
-    return total, exact | (window.count == 0)
+    return total, (exact & np.isfinite(largest)) | (window.count == 0)
 
 
 def _kahan_sums(window: Window) -> Float64:
@@ -231,7 +231,7 @@ def stddev(window: Window, params: Params) -> Result:
 
 
 def _gathered(window: Window) -> tuple[Float64, Int64]:
-    """Return each window's samples [R, T, K], padded with +Inf behind NaN-last sorting, and their count."""
+    """Return each window's samples [R, T, K], NaN behind them, and their number [R, T]."""
     widest = max(1, int(window.count.max(initial=0)))
     limit = window.tile.values.shape[1] - 1
     index = window.low[:, :, None] + np.arange(widest)
@@ -262,25 +262,29 @@ def quantile(window: Window, params: Params) -> Result:
 
 def _sorted(window: Window) -> tuple[Float64, Int64]:
     cube, size = _gathered(window)
-    widest = cube.shape[2]
-    padding = np.arange(widest) >= size[:, :, None]
+    return _ascending(cube, size), size
+
+
+def _ascending(cube: Float64, size: Int64) -> Float64:
+    """Sort the first `size` values of the last axis, NaN first; what is behind them comes last."""
+    place = np.arange(cube.shape[2])
+    padding = place >= size[:, :, None]
     missing = (np.isnan(cube) & ~padding).sum(axis=2)
     cube = np.sort(np.where(padding, np.inf, np.where(np.isnan(cube), -np.inf, cube)), axis=2)
-    if missing.any():
-        cube = np.where(np.arange(widest) < missing[:, :, None], np.nan, cube)
-    return cube, size
+    return np.where(place < missing[:, :, None], np.nan, cube) if missing.any() else cube
 
 
 def mad(window: Window, _: Params) -> Result:
-    """Median of the absolute distances from the median."""
+    """Median of the absolute distances from the median; NaN if any sample is."""
     half = np.full(window.shape[1], 0.5)
     out = []
     for part in _by_rows(window):
         cube, size = _sorted(part)
         median = quantile_of_sorted(half, cube, size)
-        padding = np.arange(cube.shape[2]) >= size[:, :, None]
-        distance = np.where(padding, np.inf, np.abs(cube - median[:, :, None]))
-        out.append(quantile_of_sorted(half, np.sort(distance, axis=2), size))
+        distance = np.abs(cube - median[:, :, None])
+        spread = quantile_of_sorted(half, _ascending(distance, size), size)
+        lost = np.isnan(cube) & (np.arange(cube.shape[2]) < size[:, :, None])
+        out.append(np.where(lost.any(axis=2), np.nan, spread))
     return np.concatenate(out), window.count >= 1
 
 

@@ -16,7 +16,7 @@ from ninesight_store.contract import Matcher, MatchOp
 
 from ninesight_query import ir
 from ninesight_query.errors import ParseError
-from ninesight_query.prelex import Prelexed, excerpt, prelex
+from ninesight_query.prelex import INFO_ARGUMENT, Prelexed, excerpt, prelex
 
 __all__ = ["NESTING_MAX", "QUERY_LENGTH_MAX", "parse", "parse_selector"]
 
@@ -188,7 +188,11 @@ class _Converter:
             raise ParseError(
                 f"matchers are joined by commas; write or between matchers as a regular expression: {excerpt(self._query)}"
             )
-        matchers = [Matcher(m.name, _MATCH_OPS[str(m.op)], m.value) for m in node.matchers.matchers]
+        matchers = [
+            Matcher(m.name, _MATCH_OPS[str(m.op)], m.value)
+            for m in node.matchers.matchers
+            if m.name != INFO_ARGUMENT
+        ]
         if node.name is not None:
             matchers.insert(0, Matcher("__name__", MatchOp.EQUAL, node.name))
         return ir.Selector(tuple(matchers), _ms(node.offset), self._at(node.at))

@@ -16,6 +16,7 @@ from ninesight_query.errors import ParseError
 __all__ = [
     "BRACKET_DEPTH_MAX",
     "DURATION_S_MAX",
+    "INFO_ARGUMENT",
     "OPERATORS_MAX",
     "Prelexed",
     "duration_ms",
@@ -57,6 +58,10 @@ _TOKEN = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
+_BYTE_ESCAPE = re.compile(r"\\x([89a-fA-F][0-9a-fA-F])|\\([23][0-7]{2})")
+_BYTE_ESCAPES = re.compile(r"(?:\\x[89a-fA-F][0-9a-fA-F]|\\[23][0-7]{2})+")
+INFO_ARGUMENT = "__info_argument__"
+"""A matcher put into the second argument of info(), which else may not match only empty values."""
 _WORD_OPERATORS = frozenset({"and", "or", "unless", "atan2"})
 
 
@@ -165,6 +170,7 @@ def prelex(query: str) -> Prelexed:
     _check_nesting(tokens, query)
     out = Prelexed("")
     pieces: list[str] = []
+    info_arguments = _info_arguments(tokens)
     index = 0
     while index < len(tokens):
         token = tokens[index]
@@ -172,22 +178,63 @@ def prelex(query: str) -> Prelexed:
         if token.kind == "at":
             seconds, behind = _signed_number(tokens, index)
             if seconds is not None:
-                if not math.isfinite(seconds) or abs(seconds) > TIME_S_MAX:
-                    raise ParseError(
-                        f"the time behind @ must be finite seconds, got {seconds:g}: {excerpt(query)}"
-                    )
                 pieces.append(f"@ {len(out.at_ms)} ")
-                out.at_ms.append(math.floor(seconds * 1000.0 + 0.5))
+                out.at_ms.append(_time_ms(seconds, query))
                 index = behind
                 continue
-        elif token.kind == "compare" and token.text[0] in "<>" and token.text[-1] != "=":
+        elif token.kind == "compare" and token.text in ("<", ">", "</", ">/"):
             out.trims.append(token.text[-1] == "/")
-            pieces.append(token.text[0] + (" " if token.text[-1] == "/" else ""))
+            pieces.append(token.text[0] + " " * (len(token.text) - 1))
+            continue
+        elif token.kind == "string":
+            pieces.append(_valid_string(token.text, query))
             continue
         elif token.kind == "word" and token.text.lower() == "offset":
             _check_duration(tokens, index, "an offset", query)
         elif token.text in ("[", ":"):
             _check_duration(tokens, index, "a range", query)
         pieces.append(token.text)
+        if index - 1 in info_arguments:
+            pieces.append(f'{INFO_ARGUMENT}!="",')
     out.text = "".join(pieces)
     return out
+
+
+def _time_ms(seconds: float, query: str) -> int:
+    if not math.isfinite(seconds) or abs(seconds) > TIME_S_MAX:
+        raise ParseError(f"the time behind @ must be finite seconds, got {seconds:g}: {excerpt(query)}")
+    return math.floor(seconds * 1000.0 + 0.5)
+
+
+def _info_arguments(tokens: list[_Token]) -> set[int]:
+    """Return where the braces of second arguments of info() open."""
+    found: set[int] = set()
+    opened: list[bool] = []
+    word = ""
+    for index, token in enumerate(tokens):
+        if token.kind == "open":
+            opened.append(token.text == "(" and word == "info")
+        elif token.kind == "close" and opened:
+            opened.pop()
+        elif token.text == "," and opened and opened[-1]:
+            brace = _next_solid(tokens, index + 1)
+            if brace < len(tokens) and tokens[brace].text == "{":
+                found.add(brace)
+        if token.kind not in ("space", "comment"):
+            word = token.text if token.kind == "word" else ""
+    return found
+
+
+def _valid_string(text: str, query: str) -> str:
+    """Check that byte escapes (`\\xc3\\xa9`) spell UTF-8, and spell it as characters for the parser."""
+    if text[0] == "`" or not _BYTE_ESCAPE.search(text):
+        return text
+
+    def decode(run: re.Match[str]) -> str:
+        codes = (int(h, 16) if h else int(o, 8) for h, o in _BYTE_ESCAPE.findall(run.group()))
+        try:
+            return bytes(code & 0xFF for code in codes).decode()
+        except UnicodeDecodeError:
+            raise ParseError(f"a string must be valid UTF-8, got {text}: {excerpt(query)}") from None
+
+    return _BYTE_ESCAPES.sub(decode, text)

@@ -8,7 +8,7 @@ from ninesight_query.annotations import go_float
 from ninesight_query.histogram import Histogram
 from ninesight_query.histogram_bounds import custom_edges, negative_edges, positive_edges
 
-__all__ = ["format_float", "format_histogram"]
+__all__ = ["format_float", "format_histogram", "format_ratio"]
 
 
 def format_float(value: float) -> str:
@@ -16,6 +16,12 @@ def format_float(value: float) -> str:
     if not np.isfinite(value):
         return go_float(value)
     return np.format_float_positional(value, trim="-")
+
+
+def format_ratio(value: float) -> str:
+    """Return the number as OpenMetrics writes label values: always with a dot or an exponent."""
+    text = go_float(value)
+    return text if not np.isfinite(value) or "." in text or "e" in text else text + ".0"
 
 
 def format_histogram(histogram: Histogram) -> str:

@@ -134,9 +134,8 @@ def _filled(
 ) -> list[Block]:
     """Results of series without a partner at a step, with the fill value in the partner's place."""
     matching = node.matching
+    # As in Prometheus, fill_left stands in for the many side, whichever side of the operator that is.
     many_fill, one_fill = matching.fill_left, matching.fill_right
-    if swapped:
-        many_fill, one_fill = one_fill, many_fill
     parts = []
     for block, ids, other, other_ids, fill, is_many in (
         (many, many_ids, one, one_ids, one_fill, True),
