@@ -130,7 +130,7 @@ def _told(
 ) -> tuple[Told, Message | None]:
     """Return what the receiver knows of one group afterwards, and the message that tells it."""
     over = [alert for alert in ended if before.firing.get(alert.labels) == alert.fired_ms]
-    current = {alert.labels: alert.fired_ms or now_ms for alert in firing}
+    current = {alert.labels: alert.fired_ms for alert in firing if alert.fired_ms is not None}
     # An alert that vanished without a word (its rule was removed while nothing ran) is forgotten.
     kept = {labels: fired_ms for labels, fired_ms in before.firing.items() if current.get(labels) == fired_ms}
     if before.last_ms is None and now_ms - before.first_ms < routing.group_wait_ms:
