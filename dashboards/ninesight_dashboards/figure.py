@@ -1,0 +1,214 @@
+"""Chart figures as plain dicts. The frame is sent once; a refresh patches only what changed.
+
+Colours of text, grid and background come from the style sheet, so that a theme switch redraws nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from dash import Patch
+
+from ninesight_dashboards.lines import Drawing, Line
+from ninesight_dashboards.numbers import unit_text
+from ninesight_dashboards.palette import Palette
+from ninesight_dashboards.panel import Chart, Panel
+from ninesight_dashboards.timerange import Grid, TimeRange
+from ninesight_dashboards.zone import Zone
+
+__all__ = ["CONFIG", "frame", "patch", "traces", "x_of"]
+
+CONFIG: dict[str, Any] = {
+    "displayModeBar": False,
+    "responsive": True,
+    "doubleClick": False,
+    "showTips": False,
+    "scrollZoom": False,
+}
+
+_FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif"
+
+
+def frame(panel: Panel) -> dict[str, Any]:
+    """Return the empty figure of a panel: axes, legend and margins that never change."""
+    y_axis: dict[str, Any] = {
+        "rangemode": "tozero",
+        "fixedrange": True,
+        "nticks": 5,
+        "zeroline": False,
+        "automargin": True,
+        "ticks": "",
+        "gridcolor": "rgba(128,128,128,.18)",
+        "title": None,
+    }
+    y_axis |= _y_ticks(panel)
+    return {
+        "data": [],
+        "layout": {
+            "uirevision": "keep",
+            "autosize": True,
+            "paper_bgcolor": "rgba(0,0,0,0)",
+            "plot_bgcolor": "rgba(0,0,0,0)",
+            "font": {"family": _FONT, "size": 11, "color": "#868e96"},
+            "margin": {"l": 8, "r": 10, "t": 6, "b": 8, "pad": 4},
+            "hovermode": "x unified",
+            "hoverlabel": {"font": {"size": 11}, "namelength": -1},
+            "hoverdistance": 30,
+            "dragmode": "zoom",
+            "showlegend": True,
+            "legend": {
+                "orientation": "h",
+                "x": 0,
+                "yref": "container",
+                "y": 0,
+                "yanchor": "bottom",
+                "maxheight": 0.3,
+                "font": {"size": 11},
+                "itemwidth": 30,
+                "tracegroupgap": 0,
+                "traceorder": "normal",
+                "bgcolor": "rgba(0,0,0,0)",
+            },
+            "xaxis": {
+                "type": "date",
+                "autorange": False,
+                "range": [0, 1],
+                "showgrid": False,
+                "zeroline": False,
+                "nticks": 7,
+                "automargin": True,
+                "hoverformat": "%Y-%m-%d %H:%M:%S",
+                "ticks": "outside",
+                "ticklen": 3,
+                "tickcolor": "rgba(128,128,128,.5)",
+                "linecolor": "rgba(128,128,128,.35)",
+                "showline": True,
+            },
+            "yaxis": y_axis,
+            "shapes": [],
+            "annotations": [],
+        },
+    }
+
+
+def _time_format(span_ms: int) -> str:
+    """Seconds, minutes or days: what tells neighbouring ticks apart, on one line."""
+    if span_ms <= 180_000:
+        return "%H:%M:%S"
+    return "%H:%M" if span_ms <= 86_400_000 else "%a %d %H:%M" if span_ms <= 7 * 86_400_000 else "%Y-%m-%d"
+
+
+def _y_ticks(panel: Panel) -> dict[str, Any]:
+    ticks: dict[str, Any] = {}
+    if panel.unit == "ratio":
+        ticks = {"tickformat": "~%"}
+    elif panel.unit == "s":
+        ticks = {"tickformat": "~s", "ticksuffix": "s"}
+    else:
+        ticks = {"tickformat": "~s"}
+    if panel.y_max is not None:
+        ticks |= {"range": [0, panel.y_max * 1.02], "autorange": False}
+    return ticks
+
+
+def x_of(grid: Grid, zone: Zone) -> dict[str, Any]:
+    """Return a trace's x in wall-clock milliseconds: start and step, or a list where the offset changes."""
+    segments = zone.segments(grid.start_ms, grid.end_ms)
+    if len(segments) == 1:
+        return {"x0": grid.start_ms + segments[0][1], "dx": grid.step_ms}
+    x = [
+        moment + next(offset for first, offset in reversed(segments) if moment >= first)
+        for moment in range(grid.start_ms, grid.end_ms + 1, grid.step_ms)
+    ]
+    return {"x": x}
+
+
+def traces(panel: Panel, drawing: Drawing, grid: Grid, zone: Zone, colours: Palette) -> list[dict[str, Any]]:
+    """Return one trace per line."""
+    x = x_of(grid, zone)
+    found = [_trace(panel, line, x) for line in drawing.lines]
+    if panel.chart is not Chart.STACK and len(found) == 1 and panel.y_max is None:
+        found[0] |= {"fill": "tozeroy", "fillcolor": _faded(drawing.lines[0].stroke.colour, 0.12)}
+    return found or [
+        {"x": [], "y": [], "type": "scatter", "line": {"color": colours.others}, "showlegend": False}
+    ]
+
+
+def _trace(panel: Panel, line: Line, x: dict[str, Any]) -> dict[str, Any]:
+    trace: dict[str, Any] = {
+        "type": "scatter",
+        "mode": "lines",
+        "uid": line.key,
+        "name": _escape(line.name),
+        "y": list(line.values),
+        "line": {"color": line.stroke.colour, "width": line.stroke.width, "dash": line.stroke.dash},
+        "connectgaps": False,
+        "hovertemplate": f"%{{y:{_hover(panel)}}}<extra>{_escape(line.name)}</extra>",
+        "showlegend": True,
+    } | x
+    if panel.chart is Chart.STACK:
+        trace |= {"stackgroup": "one", "fillcolor": _faded(line.stroke.colour, 0.45)}
+        trace["line"] = {"color": line.stroke.colour, "width": 0.75}
+    return trace
+
+
+def _hover(panel: Panel) -> str:
+    return {"ratio": ".3~%", "s": ".4~s", "bytes": ".3~s"}.get(panel.unit, ".4~s")
+
+
+def _escape(text: str) -> str:
+    """Label values are other people's text: the chart library reads a little HTML and templates."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("%{", "% {")
+
+
+def _faded(colour: str, alpha: float) -> str:
+    red, green, blue = (int(colour[place : place + 2], 16) for place in (1, 3, 5))
+    return f"rgba({red},{green},{blue},{alpha})"
+
+
+def patch(
+    panel: Panel,
+    drawing: Drawing,
+    *,
+    chosen: TimeRange,
+    grid: Grid,
+    zone: Zone,
+    colours: Palette,
+    objectives: Sequence[tuple[str, float]] = (),
+) -> Patch:
+    """Return the change to a figure: its data, the span shown, and objective lines (name, y)."""
+    change = Patch()
+    change["data"] = traces(panel, drawing, grid, zone, colours)
+    start_ms, end_ms = max(chosen.start_ms, 0), chosen.end_ms
+    change["layout"]["xaxis"]["tickformat"] = _time_format(chosen.span_ms)
+    change["layout"]["xaxis"]["range"] = [
+        start_ms + zone.offset_ms(start_ms),
+        end_ms + zone.offset_ms(end_ms),
+    ]
+    change["layout"]["shapes"] = [
+        {
+            "type": "line",
+            "xref": "paper",
+            "x0": 0,
+            "x1": 1,
+            "y0": value,
+            "y1": value,
+            "line": {"color": colours.objective, "width": 1.25, "dash": "dash"},
+        }
+        for _, value in objectives
+    ]
+    change["layout"]["annotations"] = [
+        {
+            "xref": "paper",
+            "x": 1,
+            "xanchor": "right",
+            "y": value,
+            "yanchor": "bottom",
+            "text": f"{_escape(name)} {unit_text(value, panel.unit)}",
+            "showarrow": False,
+            "font": {"size": 10, "color": colours.objective},
+        }
+        for name, value in objectives
+    ]
+    return change
