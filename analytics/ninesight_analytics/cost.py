@@ -130,7 +130,7 @@ def _split_notes(
         yield "no accelerator-seconds were measured, so the whole bill is idle"
     if parts.scaled > 1 + 1e-9:
         yield (
-            f"measured accelerator-seconds exceed the time available by {100 * (parts.scaled - 1):.2g} %; "
+            f"measured accelerator-seconds exceed the time available by {100 * (parts.scaled - 1):.1f} %; "
             "attributions were scaled down to it"
         )
     prices = {(charge.entry.price_per_hour, charge.entry.per) for charge in bill.charges}
