@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
+import numpy.typing as npt
 from ninesight_store.contract import Float64, Int64, Labels
 
 from ninesight_query import ir
@@ -17,6 +19,8 @@ from ninesight_query.over_time import compensated
 from ninesight_query.quantiles import quantile_of_sorted
 
 __all__ = ["Groups", "aggregate", "groups_of"]
+
+T = TypeVar("T", np.float64, np.bool_)
 
 CANCELLATION_MAX = 1e-4
 """Below this share of the sum of magnitudes, a sum is computed again with compensation."""
@@ -40,7 +44,7 @@ class Groups:
         """[G] series in each group."""
         return np.diff(np.append(self.starts, len(self.order)))
 
-    def gather(self, values: Float64) -> Float64:
+    def gather(self, values: npt.NDArray[T]) -> npt.NDArray[T]:
         """Return rows group by group; no copy where they lie so already."""
         return values if self._in_order else values[self.order]
 
@@ -51,6 +55,7 @@ class Groups:
 
 def groups_of(block: Block, names: Sequence[str], *, without: bool) -> Groups:
     """Group by the named labels, or by all but them and the metric name."""
+    labels: list[Labels]
     if not without and not names:
         ids, labels = np.zeros(len(block), np.int64), [()] if len(block) else []
     elif without:
@@ -107,9 +112,9 @@ def _floats(
         case "avg":
             return _means(groups, values, present, number)
         case "min":
-            return np.fmin.reduceat(np.where(present, values, np.nan), groups.starts, axis=0)  # type: ignore[no-any-return]
+            return np.fmin.reduceat(np.where(present, values, np.nan), groups.starts, axis=0)
         case "max":
-            return np.fmax.reduceat(np.where(present, values, np.nan), groups.starts, axis=0)  # type: ignore[no-any-return]
+            return np.fmax.reduceat(np.where(present, values, np.nan), groups.starts, axis=0)
         case "stddev":
             return np.sqrt(_variance(groups, values, present, number))
         case "stdvar":
@@ -123,7 +128,7 @@ def _sums(groups: Groups, values: Float64, present: Bool) -> Float64:
     masked = values if present.all() else np.where(present, values, 0.0)
     total = np.add.reduceat(masked, groups.starts, axis=0)
     if masked.min(initial=0.0) >= 0.0:
-        return total  # type: ignore[no-any-return]
+        return total
     magnitude = np.add.reduceat(np.abs(masked), groups.starts, axis=0)
     doubtful = np.isfinite(total) & (np.abs(total) < CANCELLATION_MAX * magnitude)
     doubtful |= ~np.isfinite(total) & np.isfinite(np.maximum.reduceat(np.abs(masked), groups.starts, axis=0))
@@ -187,7 +192,7 @@ def _variance(groups: Groups, values: Float64, present: Bool, number: Float64) -
     distance = np.where(present, values - np.repeat(pivot, groups.sizes, axis=0), 0.0)
     mean = np.add.reduceat(distance, groups.starts, axis=0) / number
     squares = np.where(present, (distance - np.repeat(mean, groups.sizes, axis=0)) ** 2, 0.0)
-    return np.add.reduceat(squares, groups.starts, axis=0) / number  # type: ignore[no-any-return]
+    return np.add.reduceat(squares, groups.starts, axis=0) / number
 
 
 def _quantiles(groups: Groups, values: Float64, present: Bool, number: Float64, q: Float64) -> Float64:

@@ -7,6 +7,7 @@ import numpy as np
 from ninesight_query import labels as label
 from ninesight_query.block import Block, Grid, merge_same_labels
 from ninesight_query.contract import Matrix, Ragged, Vector
+from ninesight_query.histogram import Histogram
 from ninesight_query.select import RangeVector
 
 __all__ = ["finished", "to_matrix", "to_ragged", "to_vector"]
@@ -65,7 +66,7 @@ def to_ragged(vector: RangeVector) -> Ragged:
         own = slice(int(samples.offsets[row]), int(samples.offsets[row + 1]))
         inside = (samples.times[own] > start) & (samples.times[own] <= end)
         run = samples.histograms.get(row)
-        points = ()
+        points: tuple[tuple[int, Histogram], ...] = ()
         if run is not None:
             low, high = (int(each[0]) for each in vector.run_bounds(run))
             points = tuple(zip(run.times[low:high].tolist(), run.points[low:high], strict=True))

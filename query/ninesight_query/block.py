@@ -15,12 +15,37 @@ from ninesight_store.contract import Float64, Int64, Labels
 from ninesight_query import labels as label
 from ninesight_query.errors import ExecutionError
 
-__all__ = ["SAME_LABELSET", "Block", "Bool", "Grid", "Objects", "Scalars", "Text", "merge_same_labels"]
+__all__ = [
+    "SAME_LABELSET",
+    "Block",
+    "Bool",
+    "Grid",
+    "Objects",
+    "Scalars",
+    "Text",
+    "filled",
+    "join_rows",
+    "merge_same_labels",
+    "only",
+    "without_name",
+]
 
 Bool = npt.NDArray[np.bool_]
 Objects = npt.NDArray[np.object_]
 
 SAME_LABELSET = "vector cannot contain metrics with the same labelset"
+
+
+def filled(objects: Objects) -> Bool:
+    """Return where an array of objects holds one."""
+    return np.asarray(np.not_equal(objects, None), np.bool_)  # type: ignore[call-overload]
+
+
+def only(objects: Objects, mask: Bool) -> Objects:
+    """Return the objects under a mask, None elsewhere."""
+    out = objects.copy()
+    out[~mask] = None
+    return out
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +111,7 @@ class Block:
     @property
     def has_histogram(self) -> Bool | None:
         """[S, T] or None where there is none."""
-        return None if self.histograms is None else np.not_equal(self.histograms, None)  # type: ignore[no-any-return]
+        return None if self.histograms is None else filled(self.histograms)
 
     @property
     def exists(self) -> Bool:
@@ -105,6 +130,11 @@ class Block:
             None if self.histograms is None else self.histograms[index],
             self.ordered,
         )
+
+    def masked(self, mask: Bool) -> Block:
+        """Return only the points under a mask [S, T]."""
+        histograms = None if self.histograms is None else only(self.histograms, mask)
+        return Block(self.labels, self.values, self.present & mask, self.drop_name, histograms)
 
     def broadcast(self, steps: int) -> Block:
         """Return the one column repeated, without a copy."""
@@ -178,7 +208,7 @@ def merge_same_labels(block: Block) -> Block:
         present[target] |= here
         drop_name[target] |= block.drop_name[row]
         if histograms is not None and block.histograms is not None:
-            those = np.not_equal(block.histograms[row], None)
+            those = filled(block.histograms[row])
             histograms[target][those] = block.histograms[row][those]
     return Block(merged, values, present, drop_name, histograms, block.ordered)
 

@@ -43,12 +43,12 @@ class Cube:
     @property
     def exists(self) -> Bool:
         """[G, T] where any bucket is there."""
-        return self.present.any(axis=1)  # type: ignore[no-any-return]
+        return np.asarray(self.present.any(axis=1), np.bool_)
 
 
 def cubes_of(block: Block, context: Context) -> list[Cube]:
     """Gather the floats of a block; series whose `le` is no number are left out, with a warning."""
-    some = block.present.any(axis=1)
+    some = np.asarray(block.present.any(axis=1))
     groups: dict[Labels, list[tuple[float, int]]] = {}
     for row, labels in enumerate(block.labels):
         if not some[row]:

@@ -82,12 +82,14 @@ def _civil(seconds: Int64) -> tuple[Int64, Int64, Int64]:
 
 def _day_of_year(seconds: Int64) -> Int64:
     moments = _days(seconds).astype("datetime64[D]")
-    return (moments - moments.astype("datetime64[Y]").astype("datetime64[D]")).astype(np.int64) + 1
+    days: Int64 = (moments - moments.astype("datetime64[Y]").astype("datetime64[D]")).astype(np.int64)
+    return days + 1
 
 
 def _days_in_month(seconds: Int64) -> Int64:
     months = _days(seconds).astype("datetime64[D]").astype("datetime64[M]")
-    return ((months + 1).astype("datetime64[D]") - months.astype("datetime64[D]")).astype(np.int64)
+    days: Int64 = ((months + 1).astype("datetime64[D]") - months.astype("datetime64[D]")).astype(np.int64)
+    return days
 
 
 DATE_FUNCTIONS: dict[str, Callable[[Int64], Int64]] = {

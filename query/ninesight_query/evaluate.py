@@ -11,7 +11,7 @@ from ninesight_store.contract import Float64
 
 from ninesight_query import binary, functions, ir, vectors
 from ninesight_query.aggregate import aggregate
-from ninesight_query.block import Block, Grid, Scalars, Text, merge_same_labels, without_name
+from ninesight_query.block import Block, Grid, Scalars, Text, filled, merge_same_labels, without_name
 from ninesight_query.context import Context
 from ninesight_query.errors import ExecutionError
 from ninesight_query.histogram_math import negate
@@ -105,7 +105,7 @@ def _negate(value: Evaluated, context: Context) -> Evaluated:
     histograms = value.histograms
     if histograms is not None:
         histograms = histograms.copy()
-        for cell in zip(*np.nonzero(np.not_equal(histograms, None)), strict=True):
+        for cell in zip(*np.nonzero(filled(histograms)), strict=True):
             histograms[cell] = negate(histograms[cell])
     out = Block(value.labels, -value.values, value.present, value.drop_name, histograms)
     return without_name(out, delayed=context.settings.delayed_name_removal)
@@ -162,5 +162,5 @@ def _range_call(node: ir.Call, grid: Grid, context: Context) -> Block:
     windows = range_argument(node.args[place], grid, context)
     block = call_range(node.name, windows, params, context)
     if node.name == "absent_over_time":
-        return functions.absent(block.present.any(axis=0), node.args[place], context)
+        return functions.absent(block.present, node.args[place])
     return block

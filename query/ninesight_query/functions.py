@@ -126,7 +126,7 @@ def _timestamp(node: ir.Call, args: Arguments) -> Block:
 
 
 def _absent(node: ir.Call, args: Arguments) -> Block:
-    return absent(args.vector(0).exists.any(axis=0), node.args[0], args.context)
+    return absent(args.vector(0).exists, node.args[0])
 
 
 def _label_replace(_: ir.Call, args: Arguments) -> Block:

@@ -118,7 +118,7 @@ def _clashes(block: Block, cubes: Sequence[Cube], context: Context) -> dict[Labe
     has = block.has_histogram
     if has is None:
         return {}
-    rows = {block.labels[row]: row for row in np.flatnonzero(has.any(axis=1))}
+    rows = {block.labels[row]: row for row in np.flatnonzero(has.any(axis=1)).tolist()}
     found: dict[Labels, Bool] = {}
     for cube in cubes:
         for group, key in enumerate(cube.labels):
@@ -170,7 +170,7 @@ def _annotate(notes: frozenset[Note], metric: str, annotations: Annotations) -> 
 
 
 def _annotate_forced(cube: Cube, forced: Bool, context: Context) -> None:
-    for group in np.flatnonzero(forced.any(axis=1)):
+    for group in np.flatnonzero(forced.any(axis=1)).tolist():
         metric = label.get(cube.labels[group], label.METRIC_NAME)
         context.annotations.info(
             "input to histogram_quantile needed to be fixed for monotonicity "

@@ -10,7 +10,7 @@ from ninesight_store.matchers import compile_matcher
 
 from ninesight_query import ir
 from ninesight_query import labels as label
-from ninesight_query.block import Block, Bool, Grid, join_rows, merge_same_labels
+from ninesight_query.block import Block, Grid, join_rows, merge_same_labels
 from ninesight_query.context import Context
 from ninesight_query.errors import ExecutionError
 from ninesight_query.select import instant
@@ -143,10 +143,11 @@ def _enriched(
     for number in range(sets.shape[1]):
         rows = [int(row) for row in sets[:, number] if row >= 0]
         mask = np.asarray(which).reshape(-1) == number
-        if not (rows or passes_unmatched) or not (one.exists[0] & mask).any():
+        if not (rows or passes_unmatched) or not bool((one.exists[0] & mask).any()):
             continue
         names = _with_data(one.labels[0], [found.labels[row] for row in rows], wanted)
-        parts.append(_masked(one, names, mask))
+        kept = one.masked(mask)
+        parts.append(Block([names], kept.values, kept.present, kept.drop_name, kept.histograms))
     return parts
 
 
@@ -162,8 +163,3 @@ def _with_data(labels: Labels, infos: list[Labels], wanted: Mapping[str, list[Ma
             if name not in own:
                 added[name] = value
     return tuple(sorted([*labels, *added.items()]))
-
-
-def _masked(block: Block, names: Labels, mask: Bool) -> Block:
-    histograms = None if block.histograms is None else np.where(mask, block.histograms, None)
-    return Block([names], block.values, block.present & mask, block.drop_name, histograms)

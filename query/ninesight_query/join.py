@@ -80,7 +80,7 @@ def _check_one_side(many: Block, one: Block, ids: Int64, order: Int64, matching:
     if not (crowd > 1).any():
         return
     group, step = (int(index[0]) for index in np.nonzero(crowd > 1))
-    rows = [row for row in np.flatnonzero(ids == ordered[starts[group]]) if exists[row, step]]
+    rows = [row for row in np.flatnonzero(ids == ordered[starts[group]]).tolist() if exists[row, step]]
     shared = _matched_labels(one.labels[rows[0]], matching)
     side = "left" if matching.cardinality is ir.Cardinality.ONE_TO_MANY else "right"
     raise ExecutionError(

@@ -12,7 +12,6 @@ from ninesight_store.regex import RegexError, translate
 from ninesight_query import ir
 from ninesight_query import labels as label
 from ninesight_query.block import Block, Bool, merge_same_labels
-from ninesight_query.context import Context
 from ninesight_query.errors import ExecutionError
 
 __all__ = ["absent", "absent_labels", "label_join", "label_replace", "sort_by_label", "sort_by_value"]
@@ -142,10 +141,9 @@ def absent_labels(expr: ir.Expr) -> Labels:
     return tuple(sorted((n, v) for n, v in found.items() if v and n not in ambiguous))
 
 
-def absent(exists: Bool, expr: ir.Expr, context: Context) -> Block:
-    """1 at the steps where nothing exists; `exists` is [T]."""
-    del context
-    missing = ~exists
+def absent(exists: Bool, expr: ir.Expr) -> Block:
+    """1 at the steps where no series [S, T] exists."""
+    missing = ~np.asarray(exists.any(axis=0), np.bool_)
     if not missing.any():
-        return Block.empty(len(exists))
-    return Block.of_row(absent_labels(expr), np.ones(len(exists)), missing)
+        return Block.empty(len(missing))
+    return Block.of_row(absent_labels(expr), np.ones(len(missing)), missing)

@@ -8,7 +8,7 @@ import numpy as np
 from ninesight_store.contract import Float64, ResetHint
 
 from ninesight_query.annotations import Annotations
-from ninesight_query.block import Bool, Objects
+from ninesight_query.block import Bool, Objects, filled
 from ninesight_query.context import Context
 from ninesight_query.histogram import Histogram
 from ninesight_query.histogram_layout import compact
@@ -46,7 +46,7 @@ def operate_cells(
     has = np.zeros(shape, np.bool_)
     for side in (left, right):
         if side is not None:
-            has |= np.not_equal(side, None)
+            has |= filled(side)
     if there is not None:
         has &= there
     out_floats, is_float = np.zeros(shape), np.zeros(shape, np.bool_)
@@ -62,7 +62,7 @@ def operate_cells(
         elif kept:
             out[row, step] = result
     context.check_deadline()
-    return Cells(out_floats, is_float, out if np.not_equal(out, None).any() else None)
+    return Cells(out_floats, is_float, out if filled(out).any() else None)
 
 
 def _operate(

@@ -117,7 +117,8 @@ def parse(query: str) -> ir.Expr:
         raise ParseError("a query must hold an expression, got an empty text")
     prelexed = prelex(query)
     tree = _guarded(lambda: syntax.parse(prelexed.text), query)
-    return _guarded(lambda: _Converter(prelexed, query).convert(tree), query)
+    expr: ir.Expr = _guarded(lambda: _Converter(prelexed, query).convert(tree), query)
+    return expr
 
 
 def parse_selector(text: str) -> tuple[Matcher, ...]:
@@ -252,7 +253,7 @@ def _ms(duration: Any) -> int:
     """Return whole milliseconds of a timedelta (None is 0)."""
     if duration is None:
         return 0
-    return (duration.days * 86_400 + duration.seconds) * 1000 + duration.microseconds // 1000
+    return int(duration.days * 86_400 + duration.seconds) * 1000 + int(duration.microseconds) // 1000
 
 
 def _matching(modifier: Any, op: str) -> ir.Matching:

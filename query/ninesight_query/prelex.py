@@ -226,7 +226,7 @@ def _info_arguments(tokens: list[_Token]) -> set[int]:
 
 
 def _valid_string(text: str, query: str) -> str:
-    """Check that byte escapes (`\\xc3\\xa9`) spell UTF-8, and spell it as characters for the parser."""
+    r"""Check that byte escapes (`\xc3\xa9`) spell UTF-8, and spell it as characters for the parser."""
     if text[0] == "`" or not _BYTE_ESCAPE.search(text):
         return text
 

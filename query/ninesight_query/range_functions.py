@@ -109,7 +109,7 @@ def _annotate_counters(vector: RangeVector, present: Bool, context: Context) -> 
     some = present.any(axis=1)
     by_type = context.settings.type_and_unit_labels
     seen: set[str] = set()
-    for row in np.flatnonzero(some):
+    for row in np.flatnonzero(some).tolist():
         labels = vector.samples.labels[row]
         metric = label.get(labels, label.METRIC_NAME)
         if by_type:

@@ -6,6 +6,7 @@ hints) goes before speed. A handler is asked only for windows that hold at least
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -26,6 +27,7 @@ from ninesight_query.histogram_math import (
     subtract,
     total,
 )
+from ninesight_query.histogram_rate import RateNote
 from ninesight_query.histogram_rate import rate as histogram_rate
 from ninesight_query.histogram_reset import detect_reset
 from ninesight_query.select import RangeVector
@@ -100,7 +102,7 @@ def apply(
                 float_times[part],
                 floats[part],
                 run.times[low[step] : high[step]],
-                run.points[low[step] : high[step]],
+                run.points[low[step] : high[step]].tolist(),
                 int(starts[step]),
                 int(ends[step]),
                 context.annotations,
@@ -195,17 +197,17 @@ def _extrapolated(window: HistogramWindow, *, is_counter: bool, is_rate: bool) -
     return result
 
 
-def _note_all(window: HistogramWindow, notes: Sequence[object]) -> None:
+def _note_all(window: HistogramWindow, notes: frozenset[RateNote]) -> None:
     for note in notes:
-        match str(getattr(note, "value", note)):
-            case "not_counter":
+        match note:
+            case RateNote.NOT_COUNTER:
                 window.notes.not_counter(window.metric)
-            case "not_gauge":
+            case RateNote.NOT_GAUGE:
                 window.notes.not_gauge(window.metric)
-            case "mixed_schemas":
+            case RateNote.MIXED_SCHEMAS:
                 window.notes.mixed_schemas(window.metric)
-            case other:
-                window.notes.reconciled(other.removeprefix("reconciled_"))
+            case _:
+                window.notes.reconciled(note.value)
 
 
 def irate(window: HistogramWindow) -> Outcome:
@@ -299,7 +301,7 @@ def _counted(window: HistogramWindow, event: Callable[[float | Histogram, float 
         *zip(window.times.tolist(), window.points, strict=True),
     ]
     ordered = [sample for _, sample in sorted(pairs, key=lambda pair: pair[0])]
-    return float(sum(event(now, then) for then, now in zip(ordered, ordered[1:], strict=False)))
+    return float(sum(event(now, then) for then, now in itertools.pairwise(ordered)))
 
 
 def _changed(now: float | Histogram, then: float | Histogram) -> bool:

@@ -69,10 +69,7 @@ def _top(values: Float64, there: Bool, wanted: Float64, *, descending: bool) -> 
 
 def _masked(block: Block, mask: Bool) -> Block:
     rows = np.flatnonzero(mask.any(axis=1))
-    kept = block.take(rows)
-    chosen = mask[rows]
-    histograms = None if kept.histograms is None else np.where(chosen, kept.histograms, None)
-    return Block(kept.labels, kept.values, kept.present & chosen, kept.drop_name, histograms)
+    return block.take(rows).masked(mask[rows])
 
 
 def _ordered(block: Block, chosen: Bool, groups: Groups, *, descending: bool) -> Block:

@@ -60,7 +60,7 @@ def _extrapolated(window: Window, *, is_counter: bool, is_rate: bool) -> Result:
 
 def _falls(values: Float64) -> Bool:
     """Where a value is below the one before it: [R, N-1]."""
-    return values[:, 1:] < values[:, :-1]  # type: ignore[no-any-return]
+    return values[:, 1:] < values[:, :-1]
 
 
 def _add_resets(window: Window, result: Float64) -> Float64:

@@ -62,7 +62,7 @@ class Tile:
     @property
     def shared(self) -> bool:
         """Whether all rows have the same timestamps."""
-        return self.times.shape[0] == 1
+        return len(self.times) == 1
 
     def cut(self, start: int, stop: int) -> Tile:
         """Return some of the rows, as views."""
@@ -80,15 +80,21 @@ class Tile:
 
     def at(self, index: Int64) -> Float64:
         """Return the values at sample positions [1, T] or [R, T]: [R, T]."""
-        if index.shape[0] == 1:
-            return np.take(self.values, index[0], axis=1)
-        return np.take_along_axis(self.values, index, axis=1)
+        found: Float64
+        if len(index) == 1:
+            found = np.take(self.values, index[0], axis=1)
+        else:
+            found = np.take_along_axis(self.values, index, axis=1)
+        return found
 
     def time_at(self, index: Int64) -> Int64:
         """Return the times at sample positions: [1, T] or [R, T]."""
-        if self.shared and index.shape[0] == 1:
-            return self.times[0][index]
-        return np.take_along_axis(np.broadcast_to(self.times, self.values.shape), index, axis=1)
+        found: Int64
+        if self.shared and len(index) == 1:
+            found = self.times[0][index]
+        else:
+            found = np.take_along_axis(np.broadcast_to(self.times, self.values.shape), index, axis=1)
+        return found
 
 
 @dataclass
@@ -217,9 +223,12 @@ def _rectangle(
     flat: np.ndarray[Any, np.dtype[T]], rows: Int64, starts: Int64, length: int
 ) -> np.ndarray[Any, np.dtype[T]]:
     first = int(starts[rows[0]])
+    out: np.ndarray[Any, np.dtype[T]]
     if len(rows) == 1 or (np.diff(starts[rows]) == length).all():
-        return flat[first : first + len(rows) * length].reshape(len(rows), length)
-    return flat[starts[rows][:, None] + np.arange(length)]
+        out = flat[first : first + len(rows) * length].reshape(len(rows), length)
+    else:
+        out = flat[starts[rows][:, None] + np.arange(length)]
+    return out
 
 
 def _shared_tile(rows: Int64, starts: Int64, times: Int64, values: Float64, length: int) -> Tile:

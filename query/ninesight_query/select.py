@@ -9,7 +9,7 @@ import numpy as np
 from ninesight_store.contract import Int64
 
 from ninesight_query import ir
-from ninesight_query.block import Block, Bool, Grid, Objects
+from ninesight_query.block import Block, Bool, Grid, Objects, filled
 from ninesight_query.context import Context
 from ninesight_query.samples import HistogramRun, Samples, Tile, is_stale_bits
 
@@ -55,7 +55,7 @@ def instant(selector: ir.Selector, grid: Grid, context: Context, *, timestamps: 
     if samples.histograms and times is not None:
         histograms = _latest_histograms(samples, ends, lookback_ms, times, present)
     if timestamps and times is not None:
-        exists = present if histograms is None else present | np.not_equal(histograms, None)
+        exists = present if histograms is None else present | filled(histograms)
         values, present, histograms = times / 1000.0, exists, None
     block = Block(samples.labels, values, present, samples.drop_name.copy(), histograms)
     return block.broadcast(grid.count)
@@ -100,7 +100,8 @@ class Window:
     @property
     def first(self) -> Int64:
         """Column of the first sample, clipped into the tile."""
-        return np.minimum(self.low, self.tile.values.shape[1] - 1)
+        column: Int64 = np.minimum(self.low, self.tile.values.shape[1] - 1)
+        return column
 
     @property
     def last(self) -> Int64:

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import numpy as np
+import numpy.typing as npt
 from ninesight_store.contract import Float64, Int64, Labels
 
 from ninesight_query import ir
 from ninesight_query import labels as label
 from ninesight_query.binary import ARITHMETIC, COMPARISONS, TRIMS, arithmetic, compare
-from ninesight_query.block import Block, Bool, Objects, join_rows, merge_same_labels
+from ninesight_query.block import Block, Bool, Objects, filled, join_rows, merge_same_labels
 from ninesight_query.context import Context
 from ninesight_query.join import Pairs, check_many_side, match_ids, pair_up, result_labels
 from ninesight_query.operate_histograms import operate_cells
 
 __all__ = ["set_operation", "vector_vector"]
+
+
+T = TypeVar("T", np.float64, np.bool_)
 
 
 def vector_vector(node: ir.Binary, left: Block, right: Block, context: Context) -> Block:
@@ -67,7 +73,7 @@ def _paired(
     return Block(names, out.values, out.present, drop_name, out.histograms)
 
 
-def _taken(values: np.ndarray, rows: Int64) -> np.ndarray:  # type: ignore[type-arg]
+def _taken(values: npt.NDArray[T], rows: Int64) -> npt.NDArray[T]:
     """Return rows of an array, itself where all are asked for in order."""
     if len(rows) == len(values) and (np.diff(rows) == 1).all() and (not len(rows) or rows[0] == 0):
         return values
@@ -105,7 +111,7 @@ def _operated(
     if left_histograms is not None or right_histograms is not None:
         number = left if left_histograms is None else right
         if left_histograms is not None and right_histograms is not None:
-            number = np.where(np.not_equal(left_histograms, None), right, left)
+            number = np.where(filled(left_histograms), right, left)
         cells = operate_cells(
             node.op,
             number,
@@ -152,18 +158,13 @@ def _filled(
         here = block.take(rows)
         first, second = (here, stand_in) if is_many else (stand_in, here)
         names = result_labels(first, second, pairs, matching, drop_metadata=drop)
-        masked = _limited(here, alone[rows])
+        masked = here.masked(alone[rows])
         first, second = (masked, stand_in) if is_many else (stand_in, masked)
         check_many_side(pairs, alone[rows], names, matching)
         parts.append(
             _paired(node, first, second, pairs, names, alone[rows], swapped=swapped, context=context)
         )
     return parts
-
-
-def _limited(block: Block, mask: Bool) -> Block:
-    histograms = None if block.histograms is None else np.where(mask, block.histograms, None)
-    return Block(block.labels, block.values, block.present & mask, block.drop_name, histograms)
 
 
 def _stand_in(block: Block, matching: ir.Matching, fill: float) -> Block:
@@ -193,9 +194,9 @@ def set_operation(node: ir.Binary, left: Block, right: Block) -> Block:
     left_ids, right_ids, _ = match_ids(left, right, node.matching)
     if node.op == "or":
         hidden = _group_exists(left, left_ids, right_ids)
-        rest = _limited(right, ~hidden)
+        rest = right.masked(~hidden)
         rows = np.flatnonzero(rest.exists.any(axis=1))
         parts = [part for part in (left, rest.take(rows)) if len(part)]
         return merge_same_labels(join_rows(parts, left.steps))
     matched = _group_exists(right, right_ids, left_ids)
-    return _limited(left, matched if node.op == "and" else ~matched)
+    return left.masked(matched if node.op == "and" else ~matched)
