@@ -18,7 +18,7 @@ import numpy as np
 from ninesight_store.codec import PCODEC, PCODEC_VERSION, RAW, decode_array, encode_array
 from ninesight_store.contract import Float64, HistogramColumns, Int64
 from ninesight_store.errors import StoreFormatError
-from ninesight_store.histograms import take_histograms
+from ninesight_store.histograms import slice_histograms, take_histograms
 from ninesight_store.pieces import Run
 from ninesight_store.point_chunk import decode_points, encode_points
 from ninesight_store.schema import FLOATS, POINTS
@@ -53,7 +53,8 @@ def encode_kinds(
     ids: Int64, floats: Run, rows: Run, points: HistogramColumns, level: int
 ) -> list[ChunkDraft]:
     """Compress both kinds of the same series; `rows.values` are rows of `points`."""
-    return [*_encode_run(FLOATS, ids, floats, None, level), *_encode_run(POINTS, ids, rows, points, level)]
+    ordered = take_histograms(points, rows.values)
+    return [*_encode_run(FLOATS, ids, floats, None, level), *_encode_run(POINTS, ids, rows, ordered, level)]
 
 
 def _encode_run(
@@ -61,7 +62,7 @@ def _encode_run(
 ) -> Iterator[ChunkDraft]:
     """Compress a run (series row r has the id `ids[r]`) chunk by chunk.
 
-    For histograms `run.values` are rows of `points`.
+    Histogram points come in the order of the run.
     """
     for rows in _groups(run, _GROUP_MAX[kind]):
         low, high = int(run.offsets[rows[0]]), int(run.offsets[rows[0] + 1])
@@ -75,7 +76,7 @@ def _encode_run(
         else:
             blobs = [
                 encode_points(
-                    take_histograms(points, run.values[run.offsets[row] : run.offsets[row + 1]]), level
+                    slice_histograms(points, int(run.offsets[row]), int(run.offsets[row + 1])), level
                 )
                 for row in rows
             ]
@@ -125,7 +126,7 @@ def decode_histograms(
     )
     if high - low == len(stamps):
         return stamps, list(decoded)
-    return stamps[low:high], [take_histograms(points, np.arange(low, high)) for points in decoded]
+    return stamps[low:high], [slice_histograms(points, int(low), int(high)) for points in decoded]
 
 
 def _groups(run: Run, largest: int) -> Iterator[list[int]]:

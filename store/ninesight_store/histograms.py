@@ -8,12 +8,13 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from ninesight_store.contract import Float64, HistogramColumns, Int32, Int64
+from ninesight_store.contract import HistogramColumns, Int32, Int64
 
 __all__ = [
     "concat_histograms",
     "gather_slices",
     "offsets_of",
+    "slice_histograms",
     "take_histograms",
     "with_series",
 ]
@@ -72,6 +73,19 @@ def concat_histograms(pieces: Sequence[HistogramColumns]) -> HistogramColumns:
     return HistogramColumns(**joined)
 
 
+def slice_histograms(columns: HistogramColumns, low: int, high: int) -> HistogramColumns:
+    """Return the points low..high-1; the columns share memory with the given ones."""
+    cut: dict[str, npt.NDArray[np.generic]] = {
+        name: getattr(columns, name)[low:high] for name in POINT_FIELDS
+    }
+    for offsets_name, names in SLICED_FIELDS:
+        offsets = getattr(columns, offsets_name)[low : high + 1]
+        cut[offsets_name] = offsets - offsets[0]
+        for name in names:
+            cut[name] = getattr(columns, name)[offsets[0] : offsets[-1]]
+    return HistogramColumns(**cut)  # type: ignore[arg-type]
+
+
 def with_series(columns: HistogramColumns, series: Int32) -> HistogramColumns:
     """Return the same points under other series rows."""
     return replace(columns, series=np.ascontiguousarray(series, np.int32))
@@ -81,8 +95,3 @@ def histogram_nbytes(columns: HistogramColumns) -> int:
     """Return the bytes that the columns hold in memory."""
     names = [*POINT_FIELDS, *(name for offsets, cut in SLICED_FIELDS for name in (offsets, *cut))]
     return sum(getattr(columns, name).nbytes for name in names)
-
-
-def constant(value: float, count: int) -> Float64:
-    """Return `count` times the same value."""
-    return np.full(count, value, np.float64)

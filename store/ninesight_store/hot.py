@@ -57,7 +57,11 @@ def times_from_blob(blob: bytes, start_ms: int, count: int) -> Int64:
     """Return the timestamps of a row."""
     if not blob:
         return np.full(count, start_ms, np.int64)
-    return np.frombuffer(blob, "<i4").astype(np.int64) + start_ms
+    offsets = np.frombuffer(blob, "<i4").astype(np.int64) + start_ms
+    if len(offsets) == count:
+        return offsets
+    half = len(offsets) // 2
+    return np.repeat(offsets[:half], np.frombuffer(blob, "<u4")[half:])
 
 
 def values_from_blob(blob: bytes) -> Float64:
@@ -81,8 +85,19 @@ def _by_hour(timestamps: Int64) -> Iterator[tuple[int, slice | Int64]]:
 
 def _draft(kind: int, hour: int, rows: Int32, timestamps: Int64, data: bytes) -> HotDraft:
     start, end = int(timestamps.min()), int(timestamps.max())
-    times = b"" if start == end else (timestamps - start).astype("<i4").tobytes()
-    return HotDraft(kind, hour, rows, start, end, times, data)
+    return HotDraft(kind, hour, rows, start, end, _times_blob(timestamps, start, end), data)
+
+
+def _times_blob(timestamps: Int64, start: int, end: int) -> bytes:
+    if start == end:
+        return b""
+    changes = np.flatnonzero(timestamps[1:] != timestamps[:-1]) + 1
+    if 2 * (len(changes) + 1) >= len(timestamps):
+        return (timestamps - start).astype("<i4").tobytes()
+    firsts = np.concatenate([np.zeros(1, np.int64), changes])
+    lengths = np.diff(np.append(firsts, len(timestamps)))
+    offsets: bytes = (timestamps[firsts] - start).astype("<i4").tobytes()
+    return offsets + lengths.astype("<u4").tobytes()
 
 
 def _values_blob(values: Float64) -> bytes:

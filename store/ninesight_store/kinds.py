@@ -54,7 +54,7 @@ def assemble_kinds(count: int, pieces: Mapping[int, Sequence[Piece]]) -> tuple[R
     both = bool(pieces[FLOATS]) and bool(pieces[POINTS])
     floats = assemble(count, pieces[FLOATS], np.float64, written=both)
     points = assemble(count, pieces[POINTS], np.int64, written=both)
-    if not len(floats.timestamps) or not len(points.timestamps):
+    if not (np.diff(floats.offsets).astype(np.bool_) & np.diff(points.offsets).astype(np.bool_)).any():
         return floats, points
     kept, kept_points = one_kind_each(
         (floats.series(), floats.timestamps, np.arange(len(floats.timestamps)), floats.written),

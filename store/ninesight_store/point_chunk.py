@@ -80,6 +80,14 @@ def decode_points(blob: bytes, series: Int32, timestamps: Int64) -> HistogramCol
 def _encode_side(offsets: Int64, index: Int32, counts: Array, level: int) -> list[bytes]:
     """Return the fields: distinct indexes, bitmap of presence, table of counts."""
     points = len(offsets) - 1
+    width = len(index) // points
+    regular = width * points == len(index) and bool((np.diff(offsets) == width).all())
+    if regular and width and bool((index.reshape(points, width) == index[:width]).all()):
+        return [
+            _field(index[:width], level),
+            _blob(b""),
+            _table_field(counts.reshape(points, width).T, level),
+        ]
     distinct, column = np.unique(index, return_inverse=True)
     if not len(distinct):
         return [_field(distinct, level), _blob(b""), _field(counts, level)]
@@ -93,12 +101,17 @@ def _encode_side(offsets: Int64, index: Int32, counts: Array, level: int) -> lis
     table = np.zeros((len(distinct), points), np.float64)
     table[column, row] = counts
     mask = b"" if present.all() else zlib.compress(np.packbits(present).tobytes(), 6)
-    if is_whole(table.ravel()):
-        # Differences in time, here rather than by the codec, which would run over the rows' ends.
-        steps = table.astype(np.int64)
-        steps[:, 1:] = np.diff(steps, axis=1)
-        return [_field(distinct, level), _blob(mask), _field(steps.ravel(), level, tag=_WHOLE)]
-    return [_field(distinct, level), _blob(mask), _field(table.ravel(), level)]
+    return [_field(distinct, level), _blob(mask), _table_field(table, level)]
+
+
+def _table_field(table: Array, level: int) -> bytes:
+    flat = np.ascontiguousarray(table).ravel()
+    if not is_whole(flat):
+        return _field(flat, level)
+    # Differences in time, here rather than by the codec, which would run over the rows' ends.
+    steps = flat.astype(np.int64).reshape(table.shape)
+    steps[:, 1:] = np.diff(steps, axis=1)
+    return _field(steps.ravel(), level, tag=_WHOLE)
 
 
 def _decode_side(side: str, fields: Iterator[tuple[int, bytes]], points: int) -> dict[str, Array]:
@@ -118,13 +131,15 @@ def _decode_side(side: str, fields: Iterator[tuple[int, bytes]], points: int) ->
         table = np.cumsum(steps, axis=1).astype(np.float64)
     else:
         table = _array((tag, data), np.float64, len(distinct) * points).reshape(len(distinct), points)
-    if mask:
-        bits = np.frombuffer(zlib.decompress(mask), np.uint8)
-        present = (
-            np.unpackbits(bits, count=len(distinct) * points).astype(np.bool_).reshape(len(distinct), points)
-        )
-    else:
-        present = np.ones((len(distinct), points), np.bool_)
+    if not mask:
+        return {
+            f"{side}_offsets": np.arange(points + 1, dtype=np.int64) * len(distinct),
+            f"{side}_index": np.tile(distinct, points),
+            f"{side}_count": np.ascontiguousarray(table.T).ravel(),
+        }
+    bits = np.frombuffer(zlib.decompress(mask), np.uint8)
+    cells = np.unpackbits(bits, count=len(distinct) * points)
+    present = cells.astype(np.bool_).reshape(len(distinct), points)
     row, column = np.nonzero(present.T)
     return {
         f"{side}_offsets": offsets_of(present.sum(axis=0)),

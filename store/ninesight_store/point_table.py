@@ -1,6 +1,6 @@
 """Histogram points as bytes, for hot rows: plain columns, each as narrow as its numbers allow.
 
-    uint32 points | one uint8 type per column, padded to 16 | columns one after the other
+    uint32 points | one uint8 type per column, padded to 16 | columns: uint32 length, numbers
 Counts are whole numbers as a rule and take 1-4 bytes instead of 8; anything else stays float64.
 """
 
@@ -39,10 +39,11 @@ COLUMNS = (
 
 OFFSETS_OF = {f"{side}_offsets": f"{side}_lengths" for side in ("positive", "negative", "bounds")}
 
-_TYPES = ("<u1", "<i2", "<u4", "<i4", "<f8", "<i8")
+_TYPES = ("<u1", "<u2", "<u4", "<i1", "<i2", "<i4", "<f8", "<i8")
+_FLOAT, _WIDE = 6, 7
 _HEAD = 4 + len(COLUMNS) + (-len(COLUMNS) % 4)
 _CONSTANT = 0x80
-"""Flag: the column holds one number that stands for all points."""
+"""Flag: the column holds one point's numbers, which stand for all points."""
 
 
 def columns_dict(points: HistogramColumns) -> dict[str, Array]:
@@ -65,11 +66,12 @@ def pack_points(points: HistogramColumns) -> bytes:
     parts: list[bytes] = []
     for name, _ in COLUMNS:
         array = found[name]
-        constant = len(array) == len(points) > 1 and _all_same(array)
-        kind = _narrowest(array)
-        kinds.append(kind | (_CONSTANT if constant else 0))
-        blob = (array[:1] if constant else array).astype(_TYPES[kind]).tobytes()
-        parts.append(len(blob).to_bytes(4, "little") + blob)
+        share = _share(array, len(points))
+        kept = array if share is None else array[:share]
+        kind = _narrowest(kept)
+        kinds.append(kind | (0 if share is None else _CONSTANT))
+        blob = kept.astype(_TYPES[kind]).tobytes()
+        parts += [len(blob).to_bytes(4, "little"), blob]
     head = len(points).to_bytes(4, "little") + bytes(kinds)
     return b"".join([head.ljust(_HEAD, b"\0"), *parts])
 
@@ -83,17 +85,24 @@ def unpack_points(blob: bytes, series: Int32, timestamps: Int64) -> HistogramCol
         for kind, (name, dtype) in zip(blob[4:], COLUMNS, strict=False):
             size = int.from_bytes(blob[position : position + 4], "little")
             kept = np.dtype(_TYPES[kind & ~_CONSTANT])
-            array = np.frombuffer(blob, kept, size // kept.itemsize, position + 4)
+            array = np.frombuffer(blob, kept, size // kept.itemsize, position + 4).astype(dtype)
             position += 4 + size
-            columns[name] = np.full(points, array[0], dtype) if kind & _CONSTANT else array.astype(dtype)
+            columns[name] = np.tile(array, points) if kind & _CONSTANT else array
     except (ValueError, IndexError) as error:
         raise StoreFormatError(f"a histogram row is damaged: {error}") from error
     return points_from(columns, series, timestamps)
 
 
-def _all_same(array: Array) -> bool:
-    whole = array.view(np.uint64 if array.itemsize == 8 else np.uint32)
-    return bool((whole == whole[0]).all())
+def _share(array: Array, points: int) -> int | None:
+    """Return how many numbers each point has if all points have the same ones, else None."""
+    if points < 2 or not len(array) or len(array) % points:
+        return None
+    bits = array.view(f"u{array.itemsize}")
+    width = len(array) // points
+    # The second point is compared first: most columns differ there already.
+    if bool((bits[:width] != bits[width : 2 * width]).any()):
+        return None
+    return width if bool((bits.reshape(points, width) == bits[:width]).all()) else None
 
 
 def _narrowest(array: Array) -> int:
@@ -101,20 +110,18 @@ def _narrowest(array: Array) -> int:
     if not len(array):
         return 0
     if array.dtype.kind == "f" and not is_whole(array):
-        return 4
+        return _FLOAT
     low, high = array.min(), array.max()
     if low >= 0:
-        return 0 if high < 256 else 1 if high < 32_768 else 2 if high < 2**32 else _wide(array)
-    return 1 if low >= -32_768 and high < 32_768 else 3 if low >= -(2**31) and high < 2**31 else _wide(array)
-
-
-def _wide(array: Array) -> int:
-    return 4 if array.dtype.kind == "f" else 5
+        return 0 if high < 2**8 else 1 if high < 2**16 else 2 if high < 2**32 else _WIDE
+    for kind, bits in ((3, 7), (4, 15), (5, 31)):
+        if low >= -(2**bits) and high < 2**bits:
+            return kind
+    return _WIDE
 
 
 def is_whole(array: Array) -> bool:
-    """Whether all are whole numbers below 2^53 that int64 keeps bit-exact (so no -0.0, no NaN)."""
+    """Whether all are whole numbers that int64 keeps bit-exact (so no -0.0, no NaN, nothing from 2^63 on)."""
     with np.errstate(invalid="ignore"):
         back = array.astype(np.int64).astype(np.float64)
-    exact = array.view(np.uint64) == back.view(np.uint64)
-    return bool(exact.all()) and bool((np.abs(array) < 2**53).all())
+    return bool((array.view(np.uint64) == back.view(np.uint64)).all())
