@@ -11,6 +11,7 @@ import math
 import re
 from dataclasses import dataclass, field
 
+from ninesight_query.durations import duration_ms
 from ninesight_query.errors import ParseError
 
 __all__ = [
@@ -19,7 +20,6 @@ __all__ = [
     "INFO_ARGUMENT",
     "OPERATORS_MAX",
     "Prelexed",
-    "duration_ms",
     "excerpt",
     "prelex",
 ]
@@ -30,17 +30,6 @@ OPERATORS_MAX = 400
 DURATION_S_MAX = 100 * 365 * 86400
 TIME_S_MAX = 1 << 52
 
-_UNIT_MS = {
-    "ms": 1,
-    "s": 1000,
-    "m": 60_000,
-    "h": 3_600_000,
-    "d": 86_400_000,
-    "w": 604_800_000,
-    "y": 31_536_000_000,
-}
-_DURATION = re.compile(r"(?:[0-9]+(?:ms|[smhdwy]))+")
-_DURATION_PART = re.compile(r"([0-9]+)(ms|[smhdwy])")
 _TOKEN = re.compile(
     r"""
       (?P<string>"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|`[^`]*`)
@@ -83,15 +72,6 @@ def excerpt(query: str, length_max: int = 200) -> str:
         return flat
     half = (length_max - 5) // 2
     return f"{flat[:half]} ... {flat[-half:]}"
-
-
-def duration_ms(text: str) -> int:
-    """Return the milliseconds of `1h30m`. Raises ParseError for anything else."""
-    if not _DURATION.fullmatch(text):
-        raise ParseError(
-            f"a duration is a number with a unit of ms, s, m, h, d, w, y (like 1h30m), got {text!r}"
-        )
-    return sum(int(number) * _UNIT_MS[unit] for number, unit in _DURATION_PART.findall(text))
 
 
 def _seconds(kind: str, text: str) -> float:

@@ -206,8 +206,10 @@ def _note_all(window: HistogramWindow, notes: frozenset[RateNote]) -> None:
                 window.notes.not_gauge(window.metric)
             case RateNote.MIXED_SCHEMAS:
                 window.notes.mixed_schemas(window.metric)
-            case _:
-                window.notes.reconciled(note.value)
+            case RateNote.RECONCILED_SUBTRACTION:
+                window.notes.reconciled("subtraction")
+            case RateNote.RECONCILED_ADDITION:
+                window.notes.reconciled("addition")
 
 
 def irate(window: HistogramWindow) -> Outcome:
