@@ -1,0 +1,72 @@
+"""The wiring: which part is given to which. No logic lives here."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from ninesight_alerts import Alerting
+from ninesight_collector import Collector
+from ninesight_query.engine import LocalEngine
+from ninesight_store import LocalStore, Maintenance
+from starlette.applications import Starlette
+
+from ninesight_suite.api import api_app
+from ninesight_suite.config import SuiteConfig
+from ninesight_suite.documents import load_figures, sla_rule_groups
+from ninesight_suite.recording import recorder_into
+
+__all__ = ["Suite", "store_url"]
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def store_url(config: SuiteConfig) -> str:
+    """Return the database URL: the one a person wrote, or a file in `data_dir`."""
+    if config.store.url:
+        return config.store.url
+    return f"sqlite:///{Path(config.data_dir).resolve() / 'ninesight.db'}"
+
+
+class Suite:
+    """Everything but the pages, in this process. Fulfils `contract.Lifecycle`."""
+
+    def __init__(self, config: SuiteConfig, *, now_ms: Callable[[], int] = _now_ms) -> None:
+        """Open the store and read the documents. Raises ConfigError, StoreError."""
+        self.config = config
+        figures = load_figures(config.analytics)
+        groups = sla_rule_groups(figures.slas)
+        url = store_url(config)
+        if not config.store.url:
+            Path(config.data_dir).mkdir(parents=True, exist_ok=True)
+        self.store = LocalStore(url, settings=config.store.settings(), now_ms=now_ms)
+        self.engine = LocalEngine(self.store, settings=config.query.settings(), now_ms=now_ms)
+        self.maintenance = Maintenance(self.store)
+        self.collector = Collector(config.collector, self.store, now_ms=now_ms)
+        self.alerting = Alerting(
+            config.alerts,
+            self.engine,
+            url,
+            groups=groups,
+            record=recorder_into(self.store),
+            now_ms=now_ms,
+        )
+        self.alerts = self.alerting.reader()
+        self.app: Starlette = api_app(self, now_ms=now_ms)
+
+    def start(self) -> None:
+        """Start the threads: readers and writers of the store last opened, first used."""
+        self.maintenance.start()
+        self.alerting.start()
+        self.collector.start()
+
+    def stop(self, timeout_s: float = 5.0) -> None:
+        """Stop in reverse order; the store closes last."""
+        self.collector.stop(timeout_s)
+        self.alerting.stop()
+        self.alerts.close()
+        self.maintenance.stop()
+        self.store.close()
