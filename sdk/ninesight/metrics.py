@@ -52,8 +52,8 @@ _ROWS = (
         ("model", "version", "gpu"),
     ),
     MetricInfo("model_load_duration_seconds", Kind.GAUGE, "s", "Time the last load of the model took."),
-    MetricInfo("model_ready", Kind.GAUGE, "1", "1 while the model can answer, else 0."),
-    MetricInfo("model_info", Kind.GAUGE, "1", "Always 1; what the model is, as labels."),
+    MetricInfo("model_ready", Kind.GAUGE, "", "1 while the model can answer, else 0."),
+    MetricInfo("model_info", Kind.GAUGE, "", "Always 1; what the model is, as labels."),
     MetricInfo(
         "ninesight_sdk_recorded_total", Kind.COUNTER, "{call}", "Calls the SDK took into its totals.", ()
     ),
