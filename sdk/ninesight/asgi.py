@@ -9,6 +9,7 @@ from typing import Any
 
 from ninesight import protobuf
 from ninesight.contract import Snapshot
+from ninesight.forks import importing
 
 __all__ = ["MetricsApp", "render", "wants_protobuf"]
 
@@ -45,10 +46,11 @@ def render(snapshot: Callable[[], Snapshot], accept: str) -> tuple[str, bytes]:
     """Return (content type, body) of a scrape."""
     if wants_protobuf(accept):
         return protobuf.CONTENT_TYPE, protobuf.encode(snapshot())
-    from prometheus_client import CollectorRegistry
-    from prometheus_client.exposition import choose_encoder
+    with importing():
+        from prometheus_client import CollectorRegistry
+        from prometheus_client.exposition import choose_encoder
 
-    from ninesight.exposition import NinesightCollector
+        from ninesight.exposition import NinesightCollector
 
     registry = CollectorRegistry(auto_describe=False)
     registry.register(NinesightCollector(snapshot))

@@ -17,20 +17,21 @@ __all__ = ["SCHEMA_MAX", "SCHEMA_MIN", "bucket_index", "relative_error", "upper_
 SCHEMA_MAX = 8
 SCHEMA_MIN = -4
 
-_BITS = 64
+_BITS = 128
 
 
 @cache
 def octave(schema: int) -> tuple[float, ...]:
     """Return the bounds within [0.5, 1) for a schema >= 0: 2^(k / 2^schema) / 2, correctly rounded."""
-    steps = 1 << schema
+    # Fixed point with 128 bits after the comma: 75 more than a double holds, so 256 steps cannot spoil it.
+    root = 2 << _BITS
+    for _ in range(schema):
+        root = isqrt(root << _BITS)
+    power = 1 << _BITS
     bounds = []
-    for step in range(steps):
-        # Nested integer square roots give floor(2^(step/steps) * 2^_BITS) without rounding on the way.
-        root = 1 << (step + _BITS * steps)
-        for _ in range(schema):
-            root = isqrt(root)
-        bounds.append(root / (1 << (_BITS + 1)))
+    for _ in range(1 << schema):
+        bounds.append(power / (2 << _BITS))
+        power = power * root >> _BITS
     return tuple(bounds)
 
 

@@ -66,12 +66,14 @@ class SdkConfig:
     @property
     def resource(self) -> dict[str, str]:
         """Attributes of the process, as OTLP names them."""
-        import socket
-
         attributes = dict(self.resource_attributes)
         attributes["service.name"] = self.service_name
-        attributes["service.instance.id"] = self.instance or f"{socket.gethostname()}:{os.getpid()}"
+        attributes["service.instance.id"] = self.instance or f"{_host()}:{os.getpid()}"
         return attributes
+
+
+def _host() -> str:
+    return os.uname().nodename if hasattr(os, "uname") else os.environ.get("COMPUTERNAME", "localhost")
 
 
 def metrics_url(endpoint: str) -> str:

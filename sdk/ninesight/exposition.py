@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from ninesight.contract import Family, HistogramValue, Kind, Snapshot
+from ninesight.forks import importing
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
@@ -36,7 +37,8 @@ class NinesightCollector:
 
 
 def _metric(family: Family) -> Metric:
-    from prometheus_client.core import Metric
+    with importing():
+        from prometheus_client.core import Metric
 
     if family.kind is Kind.COUNTER:
         metric = Metric(family.name.removesuffix("_total"), family.help, "counter")
@@ -56,7 +58,8 @@ def _metric(family: Family) -> Metric:
 
 
 def _bound_text(bound: float) -> str:
-    from prometheus_client.utils import floatToGoString
+    with importing():
+        from prometheus_client.utils import floatToGoString
 
     text: str = floatToGoString(bound)  # type: ignore[no-untyped-call]
     return text

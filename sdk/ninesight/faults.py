@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ninesight.forks import importing
+
 __all__ = ["Faults"]
 
 
@@ -42,6 +44,7 @@ class Faults:
         if once in self._told or len(self._told) >= 1000:
             return
         self._told.add(once)
-        import logging
+        with importing():
+            import logging
 
         logging.getLogger("ninesight").warning(message, *facts)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 from ninesight.config import metrics_url
 from ninesight.contract import Family, HistogramValue, Kind, Labels, Snapshot
 from ninesight.errors import PermanentError, RetryableError
+from ninesight.forks import importing
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import Metric, MetricsData
@@ -39,8 +40,9 @@ class OtlpExporter:
 
     def export(self, snapshot: Snapshot) -> None:
         """Push a snapshot. Raises RetryableError with what the transport said."""
-        from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, attach, detach, set_value
-        from opentelemetry.sdk.metrics.export import MetricExportResult
+        with importing():
+            from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, attach, detach, set_value
+            from opentelemetry.sdk.metrics.export import MetricExportResult
 
         # An application that traces its own requests must not trace ours.
         token = attach(set_value(_SUPPRESS_INSTRUMENTATION_KEY, True))
@@ -63,8 +65,9 @@ class OtlpExporter:
 
     def _open(self) -> Any:
         if self._exporter is None:
-            from opentelemetry.exporter.otlp.proto.http import Compression
-            from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+            with importing():
+                from opentelemetry.exporter.otlp.proto.http import Compression
+                from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 
             self._exporter = OTLPMetricExporter(
                 endpoint=self._endpoint,
@@ -77,9 +80,10 @@ class OtlpExporter:
 
 def metrics_data(snapshot: Snapshot) -> MetricsData:
     """Return a snapshot in OpenTelemetry's own values, points cumulative since `start_ns`."""
-    from opentelemetry.sdk.metrics.export import MetricsData, ResourceMetrics, ScopeMetrics
-    from opentelemetry.sdk.resources import Resource
-    from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+    with importing():
+        from opentelemetry.sdk.metrics.export import MetricsData, ResourceMetrics, ScopeMetrics
+        from opentelemetry.sdk.resources import Resource
+        from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
     metrics = [_metric(family, snapshot) for family in snapshot.families]
     scope = ScopeMetrics(scope=InstrumentationScope("ninesight"), metrics=metrics, schema_url="")

@@ -21,6 +21,7 @@ from ninesight.config import SdkConfig, config_from
 from ninesight.contract import OTHER, Exporter, Family, Kind, NumberPoint, Snapshot, Stats
 from ninesight.errors import ConfigError, ExportError
 from ninesight.faults import Faults
+from ninesight.forks import importing, on_fork
 from ninesight.metrics import METRICS
 from ninesight.series import ModelSeries
 from ninesight.slots import Buffers
@@ -156,8 +157,7 @@ class Runtime:
             if not self._registered:
                 self._registered = True
                 atexit.register(self.shutdown)
-                if hasattr(os, "register_at_fork"):
-                    os.register_at_fork(after_in_child=self._after_fork)
+                on_fork(self._after_fork)
 
     def flush(self, timeout_s: float = 5.0) -> bool:
         """Bring everything recorded so far into the totals and out; False if an export failed or took too long."""
@@ -174,13 +174,7 @@ class Runtime:
                 return
             deadline = time.monotonic() + timeout_s
             self.flush(timeout_s)
-            self._off = True
-            self.buffers.resize(0)
-            self._stop_threads(max(0.0, deadline - time.monotonic()))
-            own, self._own_exporter = self._own_exporter, None
-            if own is not None:
-                with suppress(Exception):
-                    own.close()
+            self._halt(max(0.0, deadline - time.monotonic()))
 
     def snapshot(self) -> Snapshot:
         """Return everything known now, after bringing in what the threads have buffered."""
@@ -219,7 +213,7 @@ class Runtime:
     def reset(self) -> None:
         """Stop, forget all counts, gauges and settings. For tests; series stay known, at zero."""
         with self._lock:
-            self.shutdown()
+            self._halt(_EXIT_TIMEOUT_S)
             self.aggregator.drain()
             self._config = self._fallback = None
             self._off = False
@@ -253,7 +247,8 @@ class Runtime:
     def _otlp(self) -> Exporter | None:
         if self.config.otlp_endpoint is None:
             return None
-        from ninesight.otlp import OtlpExporter
+        with importing():
+            from ninesight.otlp import OtlpExporter
 
         return OtlpExporter(
             self.config.otlp_endpoint,
@@ -305,6 +300,15 @@ class Runtime:
                 exporter.close()
         for periodic in threads:
             periodic.join(max(0.1, deadline - time.monotonic()))
+
+    def _halt(self, timeout_s: float) -> None:
+        self._off = True
+        self.buffers.resize(0)
+        self._stop_threads(timeout_s)
+        own, self._own_exporter = self._own_exporter, None
+        if own is not None:
+            with suppress(Exception):
+                own.close()
 
     def _after_fork(self) -> None:
         """Make the child its own: nothing of the parent's counts, fresh locks, threads on first use."""

@@ -1,0 +1,155 @@
+"""Settings: who wins, and what a wrong one is told."""
+
+import dataclasses
+
+import ninesight
+import pytest
+from ninesight.config import DURATION_BOUNDS, SdkConfig, config_from, metrics_url
+from ninesight.testing import histogram, isolated, number
+
+SPECIAL = {
+    "NINESIGHT_SERVICE_NAME": "ours",
+    "NINESIGHT_INSTANCE": "i-1",
+    "NINESIGHT_OTLP_ENDPOINT": "http://ours:1",
+    "NINESIGHT_OTLP_HEADERS": "authorization=Bearer%20a,x=1",
+    "NINESIGHT_EXPORT_INTERVAL_S": "2.5",
+    "NINESIGHT_BUCKETS": "0.1, 0.2",
+    "NINESIGHT_ENABLED": "off",
+    "NINESIGHT_BUFFER_RECORDS_MAX": "2048",
+    "NINESIGHT_HISTOGRAM_BUCKETS_MAX": "200",
+    "NINESIGHT_MODELS_MAX": "5",
+    "NINESIGHT_STAGES_MAX": "3",
+}
+STANDARD = {
+    "OTEL_SERVICE_NAME": "standard",
+    "OTEL_EXPORTER_OTLP_ENDPOINT": "http://standard:4318/",
+    "OTEL_EXPORTER_OTLP_HEADERS": "api-key=s",
+    "OTEL_METRIC_EXPORT_INTERVAL": "1500",
+    "OTEL_RESOURCE_ATTRIBUTES": "service.name=attribute,service.instance.id=pod-7,deployment.environment=prod",
+    "OTEL_SDK_DISABLED": "TRUE",
+}
+
+
+def test_defaults_need_nothing():
+    """No push, all on, an instance that tells workers apart."""
+    config = config_from({})
+    assert config == SdkConfig()
+    assert (config.otlp_endpoint, config.enabled, config.buckets) == (None, True, DURATION_BOUNDS)
+    assert config.resource["service.name"] == "unknown_service"
+    assert ":" in config.resource["service.instance.id"]
+
+
+def test_every_setting_has_a_variable():
+    """`NINESIGHT_` and the key in capitals; resource attributes have OpenTelemetry's."""
+    keys = {f"NINESIGHT_{item.name.upper()}" for item in dataclasses.fields(SdkConfig)}
+    assert keys - {"NINESIGHT_RESOURCE_ATTRIBUTES"} == set(SPECIAL)
+    config = config_from(SPECIAL)
+    assert config == SdkConfig(
+        "ours", "i-1", "http://ours:1", {"authorization": "Bearer a", "x": "1"}, 2.5, (0.1, 0.2), False, 2048, 200, 5, 3
+    )  # fmt: skip
+
+
+def test_the_standard_variables_are_read():
+    """OpenTelemetry's names, with their own units."""
+    config = config_from(STANDARD)
+    assert (config.service_name, config.instance, config.enabled) == ("standard", "pod-7", False)
+    assert (config.otlp_headers, config.export_interval_s) == ({"api-key": "s"}, 1.5)
+    assert metrics_url(config.otlp_endpoint) == "http://standard:4318/v1/metrics"
+    assert config.resource["deployment.environment"] == "prod"
+    special = config_from({**STANDARD, "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": "http://m:1/v1/metrics"})
+    assert metrics_url(special.otlp_endpoint) == "http://m:1/v1/metrics"
+    only_attribute = {"OTEL_RESOURCE_ATTRIBUTES": STANDARD["OTEL_RESOURCE_ATTRIBUTES"]}
+    assert config_from(only_attribute).service_name == "attribute"
+
+
+def test_code_wins_over_ninesight_wins_over_otel():
+    """And a later `configure` keeps what it does not name."""
+    environment = {**STANDARD, **SPECIAL}
+    assert config_from(environment).service_name == "ours"
+    first = config_from(environment, service_name="code")
+    assert (first.service_name, first.instance) == ("code", "i-1")
+    assert config_from(environment, first, instance="i-2").service_name == "code"
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (
+            {"export_interval_s": 0.01},
+            "export_interval_s must be at least 0.1 s, got 0.01; raise export_interval_s",
+        ),
+        ({"export_interval_s": "5"}, "export_interval_s must be at least 0.1 s, got '5'"),
+        ({"otlp_endpoint": "localhost:4318"}, "otlp_endpoint must be an http:// or https:// URL with a host"),
+        ({"otlp_endpoint": "http://h:port"}, "got 'http://h:port'; write e.g. http://127.0.0.1:9901"),
+        ({"buckets": [1, 0.5]}, "in ascending order, got (1.0, 0.5); sort them, and leave +Inf out"),
+        ({"buckets": [1, float("inf")]}, "buckets must be at most 200 finite seconds above 0"),
+        ({"buckets": "fast"}, "buckets must be numbers in seconds, got 'fast'"),
+        (
+            {"histogram_buckets_max": 10},
+            "histogram_buckets_max must be a whole number of at least 160, got 10",
+        ),
+        (
+            {"buffer_records_max": True},
+            "buffer_records_max must be a whole number of at least 1024, got True",
+        ),
+        ({"service_name": ""}, "service_name must not be empty, got ''; leave it out for the default"),
+        ({"sevice_name": "x"}, "got sevice_name; check the spelling"),
+    ],
+)
+def test_a_wrong_setting_is_told_in_plain_words_and_changes_nothing(sdk, given, message):
+    """What must hold, what was given, the way out."""
+    with pytest.raises(ninesight.ConfigError) as caught:
+        ninesight.configure(**given)
+    assert message in str(caught.value)
+    ninesight.configure(instance="goes-on")
+    assert sdk().resource["service.instance.id"] == "goes-on"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("NINESIGHT_ENABLED", "maybe", "NINESIGHT_ENABLED must be true or false, got 'maybe'"),
+        ("NINESIGHT_MODELS_MAX", "ten", "NINESIGHT_MODELS_MAX must be a whole number, got 'ten'"),
+        ("NINESIGHT_BUCKETS", "1,x", "NINESIGHT_BUCKETS must be a number, got 'x'"),
+        ("OTEL_METRIC_EXPORT_INTERVAL", "5s", "OTEL_METRIC_EXPORT_INTERVAL must be a number, got '5s'"),
+        ("NINESIGHT_OTLP_HEADERS", "Bearer secret", "NINESIGHT_OTLP_HEADERS must be key=value pairs"),
+    ],
+)
+def test_a_wrong_variable_is_told_by_its_name(name, text, message):
+    """And a header's value, which may be a secret, is not shown."""
+    with pytest.raises(ninesight.ConfigError) as caught:
+        config_from({name: text})
+    assert message in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+def test_buckets_may_be_set_after_decorating_but_not_after_recording():
+    """Counts of other bounds cannot be made up afterwards."""
+    with isolated() as snapshot:
+
+        @ninesight.observe(model="bounded")
+        def run():
+            return 1
+
+        ninesight.configure(buckets=[0.5, 5])
+        run()
+        value = histogram(snapshot(), "model_request_duration_seconds", model="bounded", version="1")
+        assert (value.bounds, value.cumulative) == ((0.5, 5.0), (1, 1, 1))
+        ninesight.configure(buckets=[0.5, 5], service_name="same-bounds")
+        with pytest.raises(ninesight.ConfigError, match="buckets must be set before the first recorded call"):
+            ninesight.configure(buckets=[0.25])
+
+
+def test_model_versions_have_a_budget():
+    """A model name taken from requests cannot fill the memory: `__other__`, and counted."""
+    with isolated():
+        runtime = ninesight.runtime.Runtime()
+        runtime.configure(models_max=3)
+        try:
+            names = {runtime.series(f"m{step}", "1").model for step in range(10)}
+            assert names == {"m0", "m1", "m2", "__other__"}
+            assert runtime.stats().over_budget == 7
+            assert runtime.series("m1", "1").model == "m1"
+            assert number(runtime.snapshot(), "ninesight_sdk_over_budget_total") == 7
+        finally:
+            runtime.shutdown()
