@@ -10,7 +10,9 @@
 from __future__ import annotations
 
 import bisect
+import functools
 import math
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -20,6 +22,8 @@ from ninesight_query.contract import Labels, labels_of
 from ninesight_query.histogram_bounds import upper_bounds
 
 __all__ = ["ModelTraffic", "Samples", "bucket_index", "gpu_samples", "nearest_rank"]
+
+_HISTOGRAM = "model_request_duration_seconds"
 
 Samples = dict[Labels, list[tuple[int, Any]]]
 """Series -> (milliseconds, value or histogram point) pairs, as the store's `batch_of` takes them."""
@@ -34,6 +38,7 @@ def nearest_rank(values: Sequence[float], quantile: float) -> float:
     return sorted(values)[rank - 1]
 
 
+@functools.lru_cache(maxsize=65_536)
 def bucket_index(value: float, schema: int) -> int:
     """Return the Prometheus index of the bucket (lower, upper] that holds a positive value."""
     guess = math.ceil(math.log2(value) * math.exp2(schema))
@@ -98,15 +103,28 @@ class ModelTraffic:
         Every series exists from the first scrape on.
         """
         found: Samples = {}
-        for at_ms in times:
-            done = [call for call in self.calls if call.at_ms <= at_ms]
-            for labels, value in self._counters(done):
-                found.setdefault(labels, []).append((at_ms, value))
-            seconds = [duration for call in done for duration in call.durations]
+        pending = sorted(self.calls, key=lambda call: call.at_ms, reverse=True)
+        state = _Served(self.schema)
+        kinds = sorted({(call.outcome, call.served_by) for call in self.calls})
+        gpus = sorted({call.gpu for call in self.calls if call.accelerator_s})
+        for at_ms in sorted(times):
+            while pending and pending[-1].at_ms <= at_ms:
+                state.add(pending.pop())
+            rows: list[tuple[Labels, Any]] = [
+                (
+                    self._series("model_requests_total", outcome=outcome, served_by=by),
+                    state.requests[outcome, by],
+                )
+                for outcome, by in kinds
+            ]
+            rows.append((self._series("model_predictions_total"), state.predictions))
+            for gpu in gpus:
+                series = self._series("model_accelerator_seconds_total", gpu=gpu)
+                rows.append((series, state.accelerator_s[gpu]))
             if point is not None:
-                labels = self._series("model_request_duration_seconds")
-                found.setdefault(labels, []).append((at_ms, self._native(seconds, point)))
-            for labels, value in self._classic(seconds, bounds):
+                rows.append((self._series(_HISTOGRAM), state.native(point)))
+            rows += self._classic(state, bounds)
+            for labels, value in rows:
                 found.setdefault(labels, []).append((at_ms, value))
         return found
 
@@ -114,43 +132,60 @@ class ModelTraffic:
         own = {"job": "test", "model": self.model, "version": self.version, "instance": self.instance}
         return labels_of(metric, {**own, **self.labels, **more})
 
-    def _counters(self, done: Sequence[_Call]) -> Iterable[tuple[Labels, float]]:
-        kinds = {(call.outcome, call.served_by) for call in self.calls}
-        for outcome, served_by in sorted(kinds):
-            requests = sum(
-                len(call.durations) for call in done if (call.outcome, call.served_by) == (outcome, served_by)
-            )
-            series = self._series("model_requests_total", outcome=outcome, served_by=served_by)
-            yield series, float(requests)
-        yield self._series("model_predictions_total"), math.fsum(call.predictions for call in done)
-        for gpu in sorted({call.gpu for call in self.calls if call.accelerator_s}):
-            seconds = math.fsum(call.accelerator_s for call in done if call.gpu == gpu)
-            yield self._series("model_accelerator_seconds_total", gpu=gpu), seconds
-
-    def _native(self, seconds: Sequence[float], point: Callable[..., Any]) -> Any:
-        positive: dict[int, float] = {}
-        for value in seconds:
-            if value > 0:
-                index = bucket_index(value, self.schema)
-                positive[index] = positive.get(index, 0.0) + 1.0
-        zeros = float(sum(value <= 0 for value in seconds))
-        return point(
-            count=float(len(seconds)),
-            sum=math.fsum(seconds),
-            positive=positive,
-            zero_count=zeros,
-            schema=self.schema,
-        )
-
-    def _classic(self, seconds: Sequence[float], bounds: Sequence[float]) -> Iterable[tuple[Labels, float]]:
+    def _classic(self, state: _Served, bounds: Sequence[float]) -> list[tuple[Labels, Any]]:
         if not bounds:
-            return
-        metric = "model_request_duration_seconds"
-        for bound in (*sorted(bounds), math.inf):
-            le = "+Inf" if math.isinf(bound) else repr(float(bound))
-            yield self._series(f"{metric}_bucket", le=le), float(sum(value <= bound for value in seconds))
-        yield self._series(f"{metric}_sum"), math.fsum(seconds)
-        yield self._series(f"{metric}_count"), float(len(seconds))
+            return []
+        rows: list[tuple[Labels, Any]] = [
+            (self._series(f"{_HISTOGRAM}_bucket", le=repr(float(bound))), state.at_most(bound))
+            for bound in sorted(bounds)
+        ]
+        rows.append((self._series(f"{_HISTOGRAM}_bucket", le="+Inf"), float(len(state.durations))))
+        rows.append((self._series(f"{_HISTOGRAM}_sum"), state.sum))
+        rows.append((self._series(f"{_HISTOGRAM}_count"), float(len(state.durations))))
+        return rows
+
+
+class _Served:
+    """Running totals of the calls so far."""
+
+    def __init__(self, schema: int) -> None:
+        self._schema = schema
+        self._buckets: dict[int, float] = {}
+        self.durations: list[float] = []
+        """Ascending."""
+        self.requests: defaultdict[tuple[str, str], float] = defaultdict(float)
+        self.accelerator_s: defaultdict[str, float] = defaultdict(float)
+        self.predictions = 0.0
+
+    def add(self, call: _Call) -> None:
+        """Count one call."""
+        self.requests[call.outcome, call.served_by] += len(call.durations)
+        self.accelerator_s[call.gpu] += call.accelerator_s
+        self.predictions += call.predictions
+        self.durations = sorted([*self.durations, *call.durations])
+        for value in call.durations:
+            if value > 0:
+                index = bucket_index(value, self._schema)
+                self._buckets[index] = self._buckets.get(index, 0.0) + 1.0
+
+    @property
+    def sum(self) -> float:
+        """Of all durations."""
+        return math.fsum(self.durations)
+
+    def at_most(self, bound: float) -> float:
+        """Requests that took at most the bound."""
+        return float(bisect.bisect_right(self.durations, bound))
+
+    def native(self, point: Callable[..., Any]) -> Any:
+        """All durations as a native histogram point."""
+        return point(
+            count=float(len(self.durations)),
+            sum=self.sum,
+            positive=dict(self._buckets),
+            zero_count=self.at_most(0.0),
+            schema=self._schema,
+        )
 
 
 def gpu_samples(
