@@ -12,10 +12,12 @@ from pydantic import BaseModel, ValidationError
 
 from ninesight_analytics.errors import AnalyticsError
 
-__all__ = ["NODES_MAX", "TEXT_BYTES_MAX", "checked", "read_documents"]
+__all__ = ["DEPTH_MAX", "NODES_MAX", "TEXT_BYTES_MAX", "checked", "read_documents"]
 
 TEXT_BYTES_MAX = 1 << 20
 """A document over 1 MiB is taken for a mistake."""
+DEPTH_MAX = 50
+"""Levels of nesting."""
 NODES_MAX = 100_000
 """Values in all documents of a file, each use of an alias counted: anchors cannot blow it up."""
 
@@ -49,6 +51,7 @@ def read_documents(source: Path | str, error: type[AnalyticsError]) -> tuple[str
     if len(text.encode("utf-8", "surrogatepass")) > TEXT_BYTES_MAX:
         raise error(f"{name}: must hold at most {TEXT_BYTES_MAX} bytes; split it into several files")
     try:
+        _check_depth(text)
         nodes = list(yaml.compose_all(text, Loader=_StrictLoader))
         count = sum(_size(node, {}, ()) for node in nodes)
         if count > NODES_MAX:
@@ -92,6 +95,16 @@ def _text(source: Path | str, error: type[AnalyticsError]) -> tuple[str, str]:
         raise error(f"{path}: must be UTF-8 text, byte {problem.start} is not; save it as UTF-8") from None
 
 
+def _check_depth(text: str) -> None:
+    """Raise RecursionError for deep nesting; the parser's events come without recursion."""
+    depth = 0
+    for event in yaml.parse(text, Loader=_StrictLoader):
+        depth += isinstance(event, yaml.CollectionStartEvent)
+        depth -= isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEPTH_MAX:
+            raise RecursionError
+
+
 def _size(node: yaml.Node | None, known: dict[int, int], above: tuple[int, ...]) -> int:
     """Count a node's values with aliases written out, without writing them out."""
     if node is None:
@@ -105,8 +118,6 @@ def _size(node: yaml.Node | None, known: dict[int, int], above: tuple[int, ...])
         inside = [part for pair in node.value for part in pair]
     elif isinstance(node, yaml.SequenceNode):
         inside = node.value
-    if len(above) > 50:
-        raise RecursionError
     size = 1 + sum(_size(part, known, (*above, id(node))) for part in inside)
     known[id(node)] = size
     return size

@@ -20,7 +20,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from ninesight_query.errors import ParseError
 from ninesight_query.parse import parse, parse_selector
 
@@ -44,6 +43,7 @@ from ninesight_analytics.sla.period import Period, openslo_duration_ms
 __all__ = ["load"]
 
 _PREFIX = "ninesight/"
+_NAMES = frozenset({"customer", "model", "version", "time_zone"})
 
 
 def load(source: Path | str) -> tuple[Sla, ...]:
@@ -104,14 +104,11 @@ def _contract(document: SloDocument, place: str) -> ContractConfig:
     """Merge spec.ninesight and the annotations; a key in both is an error."""
     given: dict[str, Any] = {}
     for key, text in document.metadata.annotations.items():
-        if key.startswith(_PREFIX):
-            try:
-                value = yaml.safe_load(text)
-            except (yaml.YAMLError, RecursionError):
-                raise SlaError(f"{place}: metadata.annotations.{key} must be YAML, got {text!r}") from None
-            # A name such as "1" or "on" is still a name.
-            short = key.removeprefix(_PREFIX)
-            given[short] = text if short in ("customer", "model", "version", "time_zone") else value
+        if not key.startswith(_PREFIX):
+            continue
+        short = key.removeprefix(_PREFIX)
+        # A customer called "1" or "on" is still a name.
+        given[short] = text if short in _NAMES else _yaml_value(text, f"{place}: metadata.annotations.{key}")
     annotated = checked(ContractConfig, given, f"{place}: metadata.annotations ({_PREFIX})", SlaError)
     written = document.spec.ninesight
     if written is None:
@@ -119,6 +116,15 @@ def _contract(document: SloDocument, place: str) -> ContractConfig:
     if both := sorted(set(given) & written.model_fields_set):
         raise SlaError(f"{place}: {both[0]} is in spec.ninesight and in the annotations; keep one of them")
     return written.model_copy(update={key: getattr(annotated, key) for key in given})
+
+
+def _yaml_value(text: str, place: str) -> Any:
+    """Return the value of an annotation, read under the same bounds as a document."""
+    try:
+        _, values = read_documents(f"{text}\n", SlaError)
+    except SlaError as problem:
+        raise SlaError(f"{place} must be YAML, got {text[:80]!r}: {problem}") from None
+    return values[0] if values else None
 
 
 def _period(window: TimeWindowConfig, contract: ContractConfig, place: str) -> Period:
