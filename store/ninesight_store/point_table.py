@@ -42,6 +42,8 @@ OFFSETS_OF = {f"{side}_offsets": f"{side}_lengths" for side in ("positive", "neg
 _TYPES = ("<u1", "<u2", "<u4", "<i1", "<i2", "<i4", "<f8", "<i8")
 _FLOAT, _WIDE = 6, 7
 _HEAD = 4 + len(COLUMNS) + (-len(COLUMNS) % 4)
+_PLAIN = frozenset(("count", "sum", "zero_threshold", "zero_count"))
+"""One number a point: not worth a look at how wide it is."""
 _CONSTANT = 0x80
 """Flag: the column holds one point's numbers, which stand for all points."""
 
@@ -68,7 +70,7 @@ def pack_points(points: HistogramColumns) -> bytes:
         array = found[name]
         share = _share(array, len(points))
         kept = array if share is None else array[:share]
-        kind = _narrowest(kept)
+        kind = _FLOAT if name in _PLAIN else _narrowest(kept)
         kinds.append(kind | (0 if share is None else _CONSTANT))
         blob = kept.astype(_TYPES[kind]).tobytes()
         parts += [len(blob).to_bytes(4, "little"), blob]

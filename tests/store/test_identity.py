@@ -1,0 +1,92 @@
+"""Whatever happens in between (seal, merge, reopen, late and repeated samples), a select gives what was written."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from ninesight_store import LocalStore, Matcher, MatchOp, StoreSettings, labels_of
+from ninesight_store.testing import MemoryStore, Point, batch_of, bits_of
+
+HOUR_MS = 3_600_000
+LABELS = [labels_of("m", {"i": str(i)}) for i in range(4)]
+BITS = [0x7FF0000000000002, 0x7FF8000000000000, 0x8000000000000000, 0, 0x3FF0000000000000, 0x4010000000000000]
+SETTINGS = StoreSettings(seal_after_ms=0, merge_hours=3, seal_samples_max=12, row_cache_bytes_max=4000)
+
+values = st.one_of(
+    st.sampled_from([float(np.uint64(bits).view(np.float64)) for bits in BITS]),
+    st.floats(allow_nan=False),
+    st.integers(0, 1000).map(float),
+)
+counts = st.one_of(st.integers(0, 50).map(float), st.sampled_from([0.5, -0.0, 2.0**60]))
+buckets = st.dictionaries(st.integers(-5, 5), counts, max_size=4)
+custom_bounds = st.lists(st.integers(-10, 10), unique=True, min_size=1, max_size=3).map(
+    lambda bounds: tuple(float(bound) for bound in sorted(bounds))
+)
+exponential = st.builds(Point, counts, values, buckets, buckets, st.integers(-4, 8), values, counts)
+custom = st.builds(
+    lambda count, total, own, bounds: Point(count, total, own, schema=-53, bounds=bounds),
+    counts,
+    values,
+    st.dictionaries(st.integers(0, 4), counts, max_size=3),
+    custom_bounds,
+)
+# Few distinct times: repeats, late samples and samples of other hours are the rule, not the exception.
+times = st.integers(-2, 5).flatmap(
+    lambda hour: st.sampled_from([0, 1, 1000, 15_000, HOUR_MS - 1]).map(lambda ms: hour * HOUR_MS + ms)
+)
+samples = st.tuples(times, st.one_of(values, exponential, custom))
+batches = st.dictionaries(
+    st.sampled_from(LABELS), st.lists(samples, min_size=1, max_size=6), min_size=1, max_size=4
+)
+steps = st.lists(
+    st.one_of(
+        batches,
+        st.tuples(st.just("seal"), st.integers(-1, 6)),
+        st.tuples(st.just("merge"), st.integers(-1, 9)),
+        st.just(("reopen", 0)),
+        st.just(("select", 0)),
+    ),
+    min_size=1,
+    max_size=14,
+)
+
+
+@given(steps=steps, span=st.tuples(times, times).map(sorted))
+@settings(
+    max_examples=int(os.environ.get("NINESIGHT_STORE_EXAMPLES", "60")),
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+def test_any_history_selects_like_the_memory_store(steps, span):
+    """Writes, duplicates, late samples, seals, merges and reopening in any order leave the same columns."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "store.db"
+        truth, store = MemoryStore(), LocalStore(path, SETTINGS)
+        try:
+            for step in steps:
+                if isinstance(step, dict):
+                    truth.write(batch_of(step))
+                    store.write(batch_of(step))
+                    continue
+                verb, hour = step
+                if verb == "seal":
+                    store.seal(hour * HOUR_MS)
+                elif verb == "merge":
+                    store.merge(hour * HOUR_MS)
+                elif verb == "reopen":
+                    store.close()
+                    store = LocalStore(path, SETTINGS)
+                else:
+                    store.select([], *span)
+            everything = (-10 * HOUR_MS, 10 * HOUR_MS)
+            some = [Matcher("i", MatchOp.REGEX, "1|3")]
+            for matchers, part in (([], everything), ([], span), (some, everything), (some, span)):
+                assert bits_of(store.select(matchers, *part)) == bits_of(truth.select(matchers, *part))
+            assert store.series([], *everything) == truth.series([], *everything)
+        finally:
+            store.close()
