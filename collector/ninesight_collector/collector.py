@@ -108,13 +108,13 @@ class Collector:
     def stop(self, timeout_s: float = 10.0) -> bool:
         """End: no new looks, those under way finish, what waits is tried once more. False past the timeout."""
         finished = self._schedule.stop(timeout_s)
-        self._delivery.flush()
-        self._delivery.abandon()
         if finished:
-            # What still runs would find its client and its driver gone.
+            # What still runs would find its client and its driver gone, and a sink that hangs would hang us.
+            self._delivery.flush()
             self._client.close()
             if self._gpu is not None:
                 self._gpu.close()
+        self._delivery.abandon()
         return finished
 
     def routes(self) -> list[Route]:

@@ -32,7 +32,7 @@ class OtlpConfig(_Model):
 
     enabled: bool = True
     """Whether the route is offered."""
-    body_bytes_max: int = Field(default=16 << 20, ge=1 << 10)
+    body_bytes_max: int = Field(default=8 << 20, ge=1 << 10)
     """Largest body in bytes, as sent and after decompression; above it the answer is 413."""
     body_timeout: Duration = 10.0
     """How long a sender may take to send its body; above it the answer is 408."""

@@ -51,7 +51,7 @@ class Delivery:
         if written is None:
             self._keep(batch)
             return False
-        if self._waiting:
+        if written and self._waiting:
             self.flush()
         return written
 

@@ -73,7 +73,9 @@ class Schedule:
         if self._thread.ident is not None:
             self._thread.join(timeout_s)
         self._pool.shutdown(wait=False, cancel_futures=True)
-        left = wait(list(self._running.values()), max(0.0, deadline - self._monotonic())).not_done
+        # A future cancelled before its turn is never "done" to `wait`: nobody is left to tell it.
+        begun = [future for future in self._running.values() if not future.cancelled()]
+        left = wait(begun, max(0.0, deadline - self._monotonic())).not_done
         if not left:
             self._pool.shutdown(wait=True)
         return not left and not self._thread.is_alive()

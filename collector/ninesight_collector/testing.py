@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ninesight_collector.batch_builder import BatchBuilder
-from ninesight_collector.contract import Health, Sampler
 from ninesight_store.contract import Batch, Labels
 from ninesight_store.testing import RecordingSink
+
+from ninesight_collector.batch_builder import BatchBuilder
+from ninesight_collector.contract import Health, Sampler
 
 __all__ = ["FixedSampler", "check_sampler", "latest"]
 

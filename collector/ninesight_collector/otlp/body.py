@@ -23,6 +23,7 @@ __all__ = ["JSON", "PROTOBUF", "content_type", "decode", "decompress", "read_bod
 PROTOBUF = "application/x-protobuf"
 JSON = "application/json"
 _DRAIN_FACTOR = 4
+_LEVELS = ("resourceMetrics", "scopeMetrics", "metrics")
 
 
 def content_type(request: Request) -> str:
@@ -98,9 +99,9 @@ def decode(body: bytes, kind: str) -> ExportMetricsServiceRequest:
     try:
         if kind == PROTOBUF:
             return ExportMetricsServiceRequest.FromString(body)
-        return json_format.ParseDict(
-            json.loads(body), ExportMetricsServiceRequest(), ignore_unknown_fields=True
-        )
+        plain = json.loads(body)
+        _check_objects(plain, _LEVELS)
+        return json_format.ParseDict(plain, ExportMetricsServiceRequest(), ignore_unknown_fields=True)
     except DecodeError as error:
         raise _garbage("protobuf", error) from error
     except RecursionError as error:
@@ -110,6 +111,22 @@ def decode(body: bytes, kind: str) -> ExportMetricsServiceRequest:
     except (json_format.ParseError, ValueError, TypeError, AttributeError) as error:
         # ParseDict meets arbitrary JSON: a list where it wants a mapping is an AttributeError there.
         raise _garbage("JSON", error) from error
+
+
+def _check_objects(plain: object, levels: tuple[str, ...]) -> None:
+    """Raise ValueError unless each level down to the metrics is a list of objects.
+
+    ParseDict takes a text where it wants an object, as so many unknown fields: acknowledged, and lost.
+    """
+    if not isinstance(plain, dict):
+        raise ValueError(f"an object was expected, got {type(plain).__name__}")  # noqa: TRY004 - a caller's input
+    if levels:
+        for entry in plain.get(levels[0]) or plain.get(_snake(levels[0])) or ():
+            _check_objects(entry, levels[1:])
+
+
+def _snake(name: str) -> str:
+    return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name)
 
 
 def _garbage(form: str, error: Exception) -> BodyError:

@@ -13,7 +13,7 @@ __all__ = ["OtlpSettings"]
 class OtlpSettings:
     """Limits and the token of the receiver; see `OtlpConfig` for each."""
 
-    body_bytes_max: int = 16 << 20
+    body_bytes_max: int = 8 << 20
     body_timeout_s: float = 10.0
     in_flight_max: int = 8
     labels_max: int = 64
