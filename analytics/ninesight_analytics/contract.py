@@ -145,7 +145,9 @@ class CostLine:
     """In the report's currency."""
     predictions: float
     per_prediction: Estimate
+    """Own share (value and lower bound); the upper bound also bears idle time in proportion to it."""
     per_thousand: Estimate
+    """The same for 1,000 predictions."""
 
 
 @dataclass(frozen=True)
@@ -179,7 +181,10 @@ class SlaState(enum.StrEnum):
     BREACHED = "breached"
     """The budget is gone."""
     UNDECIDABLE = "undecidable"
-    """The threshold lies inside a bucket: compliance is between two known values that straddle the target."""
+    """The threshold lies inside a bucket: compliance is between two known values that straddle the target.
+
+    Or too few requests: a miss that the 95 % interval does not confirm.
+    """
     NO_DATA = "no data"
 
 

@@ -52,14 +52,7 @@ def read_documents(source: Path | str, error: type[AnalyticsError]) -> tuple[str
         raise error(f"{name}: must hold at most {TEXT_BYTES_MAX} bytes; split it into several files")
     try:
         _check_depth(text)
-        nodes = list(yaml.compose_all(text, Loader=_StrictLoader))
-        count = sum(_size(node, {}, ()) for node in nodes)
-        if count > NODES_MAX:
-            raise error(
-                f"{name}: must hold at most {NODES_MAX} values, got {count}; split it or drop anchors"
-            )
-        # The loader is a SafeLoader: it constructs plain values only.
-        documents = list(yaml.load_all(text, Loader=_StrictLoader))
+        documents = _constructed(text, name, error)
     except RecursionError:
         raise error(f"{name}: is nested too deeply or refers to itself; write it flat") from None
     except (yaml.YAMLError, ValueError) as problem:
@@ -93,6 +86,24 @@ def _text(source: Path | str, error: type[AnalyticsError]) -> tuple[str, str]:
         raise error(f"{path}: cannot be read: {problem.strerror or problem}; check the path") from None
     except UnicodeDecodeError as problem:
         raise error(f"{path}: must be UTF-8 text, byte {problem.start} is not; save it as UTF-8") from None
+
+
+def _constructed(text: str, name: str, error: type[AnalyticsError]) -> list[Any]:
+    """Compose all documents, weigh them, and only then construct their values."""
+    loader = _StrictLoader(text)
+    try:
+        nodes: list[yaml.Node] = []
+        while loader.check_node():
+            if (node := loader.get_node()) is not None:
+                nodes.append(node)
+        count = sum(_size(node, {}, ()) for node in nodes)
+        if count > NODES_MAX:
+            raise error(
+                f"{name}: must hold at most {NODES_MAX} values, got {count}; split it or drop anchors"
+            )
+        return [loader.construct_document(node) for node in nodes]
+    finally:
+        loader.dispose()
 
 
 def _check_depth(text: str) -> None:

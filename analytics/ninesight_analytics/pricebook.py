@@ -14,6 +14,7 @@ The first entry that fits a unit at a time prices it, so put the special before 
 from __future__ import annotations
 
 import enum
+import functools
 import re
 from datetime import UTC, date, datetime, time
 from decimal import Decimal, InvalidOperation
@@ -218,6 +219,7 @@ def load(source: Path | str) -> PriceBook:
     return checked(PriceBook, documents[0], name, PriceBookError).model_copy(update={"source": name})
 
 
+@functools.cache
 def built_in() -> PriceBook:
     """Return the price book that ships with the package: dated public list prices, and one for simulated GPUs."""
     text = (resources.files("ninesight_analytics") / "data" / "pricebook.yaml").read_text(encoding="utf-8")
