@@ -18,13 +18,14 @@ from ninesight_alerts.targets import check_url
 __all__ = ["AlertsConfig", "ReceiverConfig"]
 
 SECRET_FILE_BYTES_MAX = 4096
-_LEASE_MARGIN_MS = 60_000
+_LEASE_MARGIN_MS = 15_000
+"""Name resolution is not under the attempt's deadline; a lease that ends too soon costs a double with the same id."""
 
 
 class ReceiverConfig(BaseModel):
     """One webhook that is told of alerts."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     name: str = Field(min_length=1, max_length=200)
     """Its name in messages, the ledger and `receiver` of the body."""
@@ -93,7 +94,7 @@ class ReceiverConfig(BaseModel):
 class AlertsConfig(BaseModel):
     """Rules, receivers, and how alerts become messages."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     rule_files: tuple[str, ...] = ()
     """Prometheus rule files; patterns like `rules/*.yml` are allowed."""

@@ -34,7 +34,7 @@ class SenderSettings:
     backoff_s_max: float = 300.0
     attempts_max: int = 300
     """About a day with the waits above."""
-    lease_ms: int = 70_000
+    lease_ms: int = 25_000
     """Must be longer than one attempt can take."""
 
 
