@@ -163,7 +163,7 @@ def _matrix_rows(value: Matrix) -> Iterator[bytes]:
     spread: dict[int, list[tuple[int, Histogram]]] = {}
     for (row, column), histogram in value.histograms.items():
         spread.setdefault(row, []).append((column, histogram))
-    full = value.present.all(axis=1).tolist() if len(value.labels) else []
+    full: list[bool] = [bool(row.all()) for row in value.present]
     for row, labels in enumerate(value.labels):
         if full[row]:
             floats = _pairs(seconds, value.values[row])

@@ -41,7 +41,7 @@ def upper_bounds(schema: int, start: int, size: int) -> Float64:
         mantissa = _fractions(schema)[index & ((1 << schema) - 1)]
         exponent = (index >> schema) + 1
     with np.errstate(over="ignore"):
-        out = np.ldexp(mantissa, np.clip(exponent, -2000, 2000))
+        out: Float64 = np.ldexp(mantissa, np.clip(exponent, -2000, 2000))
     out[(mantissa == 0.5) & (exponent == 1025)] = _LARGEST
     return out
 

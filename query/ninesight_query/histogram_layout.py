@@ -81,7 +81,7 @@ def coarsen_run(start: int, counts: Float64, shift: int) -> Run:
         return start, counts
     first = ((start - 1) >> shift) + 1
     target = ((np.arange(start, start + len(counts)) - 1) >> shift) + 1 - first
-    return first, np.bincount(target, weights=counts)
+    return first, np.bincount(target, weights=counts).astype(np.float64)
 
 
 def to_schema(histogram: Histogram, schema: int) -> Histogram:
@@ -177,5 +177,5 @@ def to_bounds(histogram: Histogram, bounds: tuple[float, ...]) -> Histogram:
         np.array(bounds, np.float64), uppers[first : first + len(histogram.positive)], "left"
     )
     counts = np.bincount(target, weights=histogram.positive, minlength=len(bounds) + 1)
-    start, run = trim_run(0, counts)
+    start, run = trim_run(0, counts.astype(np.float64))
     return replace(histogram, bounds=bounds, positive_start=start, positive=run)

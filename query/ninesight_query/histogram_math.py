@@ -197,7 +197,8 @@ def _kahan(rows: Float64) -> Float64:
             raised = sums + row
             lost += np.where(np.abs(sums) >= np.abs(row), (sums - raised) + row, (row - raised) + sums)
             sums = raised
-        return np.where(np.isinf(sums), sums, sums + lost)
+        whole: Float64 = np.where(np.isinf(sums), sums, sums + lost)
+    return whole
 
 
 def total(histograms: Sequence[Histogram]) -> Sum:

@@ -255,8 +255,9 @@ def _rank(
 def _share(values: Float64, low: Float64, high: Float64) -> Float64:
     """Return how far up its bucket each value lies on the logarithmic scale."""
     log_low, log_high, log_value = np.log2(np.abs(low)), np.log2(np.abs(high)), np.log2(np.abs(values))
-    return np.where(
+    share: Float64 = np.where(
         values > 0,
         (log_value - log_low) / (log_high - log_low),
         1.0 - (log_value - log_high) / (log_low - log_high),
     )
+    return share

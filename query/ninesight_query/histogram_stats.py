@@ -23,7 +23,7 @@ def averages(histograms: Sequence[Histogram] | Objects) -> Float64:
     """[P] sum / count of each histogram."""
     pairs = np.array([(h.sum, h.count) for h in histograms], np.float64).reshape(-1, 2)
     with np.errstate(divide="ignore", invalid="ignore"):
-        return pairs[:, 0] / pairs[:, 1]  # type: ignore[no-any-return]
+        return pairs[:, 0] / pairs[:, 1]
 
 
 def stdvar(histogram: Histogram) -> float:
@@ -58,4 +58,3 @@ def stack_stdvar(stack: Stack) -> Float64:
         apart = middle - mean[..., None]
         spread = np.where(counts == 0, 0.0, counts * apart * apart).sum(axis=-1)
         return spread / stack.count  # type: ignore[no-any-return]
-

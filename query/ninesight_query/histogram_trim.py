@@ -53,7 +53,9 @@ def trim(histogram: Histogram, value: float, *, upper: bool) -> Histogram:
     )
 
 
-def _side(counts: Float64, edges: Float64, value: float, *, upper: bool, linear: bool) -> tuple[Float64, float]:
+def _side(
+    counts: Float64, edges: Float64, value: float, *, upper: bool, linear: bool
+) -> tuple[Float64, float]:
     """Return what is kept of ascending buckets, and the estimated sum of it."""
     low, high = edges[:-1], edges[1:]
     if len(counts) == 0:
@@ -62,7 +64,9 @@ def _side(counts: Float64, edges: Float64, value: float, *, upper: bool, linear:
     kept = np.where(stays, counts, 0.0)
     total = float((kept[kept != 0] * _middles(low, high, linear)[kept != 0]).sum())
     for k in np.flatnonzero((low < value) & (high > value) & (counts != 0)).tolist():
-        part, middle = _split(float(low[k]), float(high[k]), float(counts[k]), value, upper=upper, linear=linear)
+        part, middle = _split(
+            float(low[k]), float(high[k]), float(counts[k]), value, upper=upper, linear=linear
+        )
         kept[k] = part
         total += part * middle
     return kept, total
@@ -77,7 +81,9 @@ def _middles(low: Float64, high: Float64, linear: bool) -> Float64:
             middle = np.where(np.isposinf(high), low, middle)
             return np.where(np.isneginf(low) & np.isposinf(high), 0.0, middle)
         size = np.sqrt(np.abs(low)) * np.sqrt(np.abs(high))
-        return np.where(np.isposinf(high), low, np.where(np.isneginf(low), high, np.where(high > 0, size, -size)))
+        return np.where(
+            np.isposinf(high), low, np.where(np.isneginf(low), high, np.where(high > 0, size, -size))
+        )
 
 
 def _split(low: float, high: float, count: float, value: float, *, upper: bool, linear: bool) -> Part:

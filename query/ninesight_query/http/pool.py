@@ -60,7 +60,7 @@ class EnginePool:
                 "narrow its selectors or its range, or raise timeout"
             ) from error
 
-    def _leave(self, loop: asyncio.AbstractEventLoop, _: Future[object]) -> None:
+    def _leave(self, loop: asyncio.AbstractEventLoop, _: Future[T]) -> None:
         try:
             loop.call_soon_threadsafe(self._left)
         except RuntimeError:
