@@ -83,19 +83,27 @@ class Runtime:
             config = config_from(os.environ, self._config, **given)
             self.aggregator.drain()
             with self.aggregator.lock:
-                known = [item for item in self._series.values() if item.duration.count]
-                if known and config.buckets != self.config.buckets:
-                    raise ConfigError(
-                        f"buckets must be set before the first recorded call, but {known[0].model!r} has "
-                        f"{known[0].duration.count}; call configure(buckets=...) at start"
-                    )
-                for series in self._series.values():
-                    series.rebound(config.buckets)
+                self._adjust(config)
             self._stop_threads(_EXIT_TIMEOUT_S)
             self._config = config
             self._off = False
             self._apply(config)
             self.start()
+
+    def _adjust(self, config: SdkConfig) -> None:
+        """Have the series follow the settings. Raises ConfigError, before any of them changed."""
+        counted = [series for series in self._series.values() if series.counted]
+        if counted and config.buckets != self.config.buckets:
+            raise ConfigError(
+                f"buckets must be set before the first recorded call, but {counted[0].model!r} has "
+                f"{counted[0].counted}; call configure(buckets=...) at start"
+            )
+        for series in self._series.values():
+            series.adjust(
+                bounds=config.buckets,
+                buckets_max=config.histogram_buckets_max,
+                stages_max=config.stages_max,
+            )
 
     def export_to(self, exporter: Exporter) -> None:
         """Hand snapshots to an exporter of one's own instead of OTLP, every `export_interval_s`, until `shutdown`."""

@@ -96,13 +96,21 @@ class ModelSeries:
         self.load_duration_s = None
         self.queue_depth = None
 
-    def rebound(self, bounds: Sequence[float]) -> bool:
-        """Change the classic bounds of durations; False (and nothing changed) once something was counted."""
-        if self.duration.count or self.stages:
-            return self._bounds == tuple(bounds)
-        self._bounds = tuple(bounds)
-        self.duration = self._histogram(self._bounds)
-        return True
+    @property
+    def counted(self) -> int:
+        """Durations counted so far; from then on the classic bounds are fixed."""
+        return self.duration.count + sum(item.count for item in self.stages.values())
+
+    def adjust(self, *, bounds: Sequence[float], buckets_max: int, stages_max: int) -> None:
+        """Follow changed settings. The bounds must be the old ones once something was counted."""
+        self._buckets_max = buckets_max
+        self._stages_max = stages_max
+        for histogram in (self.duration, self.batch_size, *self.stages.values()):
+            histogram.buckets_max = buckets_max
+        if self._bounds != tuple(bounds):
+            assert not self.counted, "classic bounds cannot change under counts"
+            self._bounds = tuple(bounds)
+            self.duration = self._histogram(self._bounds)
 
     def record(self, outcome: str, served_by: str, durations: list[float], predictions: int) -> None:
         """Count requests of one outcome with their durations in seconds, and their predictions together."""

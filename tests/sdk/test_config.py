@@ -140,6 +140,22 @@ def test_buckets_may_be_set_after_decorating_but_not_after_recording():
             ninesight.configure(buckets=[0.25])
 
 
+def test_a_bucket_budget_set_later_holds_for_what_was_decorated_before():
+    """More buckets keep the error at 1.1 % over a wide distribution; the stats say what each series has."""
+    with isolated(histogram_buckets_max=160):
+        for name, budget in (("narrow", 160), ("wide", 1024)):
+            call = ninesight.call(name)
+            ninesight.configure(histogram_buckets_max=budget)
+            with call:
+                for step in range(1000):
+                    call.add_stage("queue", 0.001 * 1.007**step)
+        ninesight.flush()
+        errors = ninesight.stats().relative_error
+        stage = 'model_stage_duration_seconds{{model="{}",version="1",stage="queue"}}'
+        assert errors[stage.format("narrow")] > 0.02
+        assert errors[stage.format("wide")] <= 0.011
+
+
 def test_model_versions_have_a_budget():
     """A model name taken from requests cannot fill the memory: `__other__`, and counted."""
     with isolated():
