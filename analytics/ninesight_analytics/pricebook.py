@@ -163,7 +163,7 @@ class PriceBook(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    entries: tuple[PriceEntry, ...] = Field(default=(), max_length=10_000)
+    entries: tuple[PriceEntry, ...] = Field(max_length=10_000)
     source: str = Field(default="", exclude=True)
     """Where it was read from; set on loading."""
 

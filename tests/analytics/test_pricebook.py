@@ -73,6 +73,7 @@ def test_the_first_entry_that_fits_wins_and_patterns_cover_the_whole_name():
         (entry() + "  - {id: b, gpu_model: x, purchase: spot, price_per_hour: '1', currency: EUR}\n", "entries.1.currency must be the same in the whole book, got 'EUR' after 'USD'"),
         (entry() + "entries: []\n", "line 3, column 1: key 'entries' is given twice"),
         ("- 1\n- 2\n", "must hold keys and values, got [1, 2]"),
+        ("{}\n", "entries: must be given"),
         ("a: [\n", "line 2, column 1"),
         ("entries: []\n---\nentries: []\n", "must hold one YAML document with entries, got 2"),
         ("\n", "must hold one YAML document with entries, got 0"),

@@ -56,13 +56,15 @@ def _openslo_duration(text: str) -> str:
 
 def _seconds(value: Any) -> float:
     """Read a threshold: a duration such as "250ms", or seconds as a number."""
-    if isinstance(value, str) and not re.fullmatch(r"[0-9.eE+-]+", value):
+    if isinstance(value, str):
         try:
             seconds = duration_ms(value) / 1000.0
         except ParseError as problem:
             raise ValueError(str(problem)) from None
-    else:
+    elif isinstance(value, int | float) and not isinstance(value, bool):
         seconds = float(value)
+    else:
+        raise ValueError(f"must be a duration such as 250ms, or seconds as a number, got {value!r}")  # noqa: TRY004 - pydantic reads ValueError
     if not 0 < seconds < 1e9:
         raise ValueError(f"must be above 0, got {value!r}; write 250ms, or seconds as a number")
     return seconds
