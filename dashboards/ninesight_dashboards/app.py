@@ -11,19 +11,21 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 from dash import Dash
 from ninesight_alerts.contract import AlertsReader
+from ninesight_analytics.contract import Billing
 from ninesight_analytics.pricebook import PriceBook
+from ninesight_analytics.sla import Sla
 from ninesight_query.contract import Engine
 
-from ninesight_dashboards.callbacks import register
+from ninesight_dashboards.callbacks import Pages, register
 from ninesight_dashboards.contract import Figures, PagesSettings
 from ninesight_dashboards.desk import Desk
+from ninesight_dashboards.figures import EngineFigures
 from ninesight_dashboards.gate import Gate
 from ninesight_dashboards.index import index_html
-from ninesight_dashboards.layout import layout
+from ninesight_dashboards.opening import Opening
 
 __all__ = ["pages_app", "pages_of"]
 
@@ -40,14 +42,13 @@ def pages_app(
     engine: Engine,
     alerts: AlertsReader,
     price_book: PriceBook | None,
-    slas: Sequence[Any],
+    slas: Sequence[Sla],
     settings: PagesSettings | None = None,
+    billing: Billing = Billing.OBSERVED,
     now_ms: Callable[[], int] = _now_ms,
 ) -> Gate:
     """Return the pages, to be served by uvicorn with its lifespan events on (the default)."""
-    from ninesight_dashboards.figures import EngineFigures
-
-    figures = EngineFigures(engine, price_book=price_book, slas=slas)
+    figures = EngineFigures(engine, price_book=price_book, slas=slas, billing=billing)
     return pages_of(
         engine=engine, figures=figures, alerts=alerts, settings=settings or PagesSettings(), now_ms=now_ms
     )
@@ -76,8 +77,13 @@ def pages_of(
         add_log_handler=False,
         websocket_callbacks=False,
         enable_mcp=False,
+        suppress_callback_exceptions=True,
     )
-    app.layout = layout(settings)
+    # Else every browser opens a web socket that nothing here uses.
+    app.backend.websocket_capability = False
     desk = Desk(engine=engine, figures=figures, alerts=alerts, settings=settings, now_ms=now_ms)
-    register(app, desk, ThreadPoolExecutor(_READERS, thread_name_prefix="pages"))
-    return Gate(app.server)
+    pages = Pages(desk, ThreadPoolExecutor(_READERS, thread_name_prefix="pages"))
+    opening = Opening(pages, settings)
+    app.layout = opening.layout
+    register(app, pages)
+    return Gate(app.server, opening.prepare)

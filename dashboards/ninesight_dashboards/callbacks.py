@@ -8,96 +8,101 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
 from dash import ClientsideFunction, Dash, Input, Output, no_update
 
 from ninesight_dashboards.contract import Ask, Leaves
 from ninesight_dashboards.desk import Desk
-from ninesight_dashboards.layout import TILES_MODEL, TILES_OVERVIEW, VERDICT
+from ninesight_dashboards.layout import PAGES, body
 from ninesight_dashboards.model_page import model_page
 from ninesight_dashboards.overview import overview
+from ninesight_dashboards.paint import fill, packet, property_of
 from ninesight_dashboards.panels import MODEL, OVERVIEW
 
-__all__ = ["leaf_names", "register"]
+__all__ = ["Pages", "outputs_of", "register"]
 
 _LOG = logging.getLogger("ninesight.dashboards")
 _TABLES = {
     "overview": ("models", "alerts", "objectives", "costs"),
     "model": ("instances", "model-objectives", "model-costs", "model-alerts"),
 }
-_FRAME = ("-panel.className", "-note.children", "-empty.children")
-_TILE = ("-value.children", "-sub.children", ".className", "-spark.src")
-
-Page = Callable[[Desk, Ask, Any], Leaves]
+_PANELS = {"overview": OVERVIEW, "model": MODEL}
+_RENDER: dict[str, Callable[[Desk, Ask, Any], Leaves]] = {"overview": overview, "model": model_page}
 
 
-def leaf_names(page: str) -> tuple[str, ...]:
-    """Return every leaf that a page's callback may change, in the order of its outputs."""
-    panels, tiles = (OVERVIEW, TILES_OVERVIEW) if page == "overview" else (MODEL, TILES_MODEL)
-    names = [
-        f"{page}-ack.data",
-        f"{page}-banner.children",
-        f"{page}-banner.className",
-        f"{page}-simulated.className",
-    ]
-    for panel in panels:
-        names += [f"{panel.id}.figure", *(panel.id + suffix for suffix in _FRAME)]
-    for table in _TABLES[page]:
-        names += [f"{table}.rowData", *(table + suffix for suffix in _FRAME)]
-    names += [tile_id + suffix for tile_id, _, _ in tiles for suffix in _TILE]
-    if page == "model":
-        return (*names, "model-name.children")
-    names += [
-        f"{leaf}{suffix}" for leaf, _, _ in VERDICT for suffix in ("-number.children", "-count.className")
-    ]
-    return (*names, "first-run.className", "overview-body.className")
+def outputs_of(page: str) -> tuple[str, ...]:
+    """Return the component properties of a page's charts and tables."""
+    charts = tuple(f"{panel.id}.figure" for panel in _PANELS[page])
+    return charts + tuple(f"{table}.rowData" for table in _TABLES[page])
 
 
-def register(app: Dash, desk: Desk, pool: ThreadPoolExecutor) -> None:
-    """Add the callbacks of both pages and of the browser's scheduler."""
-    for page, render in (("overview", overview), ("model", model_page)):
-        _register_page(app, desk, pool, page, render)
-    graphs = [Input(panel.id, "relayoutData") for panel in (*OVERVIEW, *MODEL)]
-    app.clientside_callback(ClientsideFunction("ninesight", "boot"), Input("boot", "data"))
-    app.clientside_callback(
-        ClientsideFunction("ninesight", "done"), Input("overview-ack", "data"), Input("model-ack", "data")
-    )
-    app.clientside_callback(ClientsideFunction("ninesight", "zoomed"), *graphs, prevent_initial_call=True)
-    app.clientside_callback(
-        ClientsideFunction("ninesight", "themed"), Input("theme-choice", "value"), prevent_initial_call=True
-    )
+@dataclass(frozen=True)
+class Pages:
+    """Makes pages for browsers, off the event loop."""
 
+    desk: Desk
+    pool: ThreadPoolExecutor
 
-def _register_page(app: Dash, desk: Desk, pool: ThreadPoolExecutor, page: str, render: Page) -> None:
-    names = leaf_names(page)
-
-    @app.callback(
-        [Output(*name.rsplit(".", 1)) for name in names],
-        Input(f"{page}-ask", "data"),
-        prevent_initial_call=True,
-    )
-    async def refresh(data: Any) -> Sequence[Any]:
-        ask = Ask.read(data)
+    async def leaves(self, page: str, ask: Ask) -> Leaves:
+        """Return a page's leaf values; where the page breaks, what says so. Never raises."""
         try:
-            leaves = await asyncio.to_thread(render, desk, ask, pool)
+            return await asyncio.to_thread(_RENDER[page], self.desk, ask, self.pool)
         except Exception as error:
             _LOG.exception("page %s could not be made", page)
-            leaves = _broken(page, ask, error)
-        return ordered(names, leaves)
+            return _broken(page, ask, error)
 
-
-def ordered(names: Iterable[str], leaves: Leaves) -> list[Any]:
-    """Return the leaves in output order; what a page did not set stays as it is in the browser."""
-    return [leaves.get(name, no_update) for name in names]
+    def filled(self, page: str, leaves: Leaves) -> list[Any]:
+        """Return a page's skeleton with its first values in it."""
+        return fill(body(page, self.desk.settings), leaves)
 
 
 def _broken(page: str, ask: Ask, error: Exception) -> Leaves:
     return {
-        f"{page}-ack.data": {"seq": ask.sequence, "error": type(error).__name__},
+        "ack": {"seq": ask.sequence, "error": type(error).__name__},
         f"{page}-banner.children": f"This page could not be renewed ({type(error).__name__}); the log says why. "
         "Showing what was read before.",
         f"{page}-banner.className": "ns-banner is-bad",
     }
+
+
+def register(app: Dash, pages: Pages) -> None:
+    """Add the callbacks of both pages and of the browser's scheduler."""
+    for page in PAGES:
+        _register_refresh(app, pages, page)
+        _register_mount(app, pages, page)
+        zoomed = [Input(panel.id, "relayoutData") for panel in _PANELS[page]]
+        app.clientside_callback(ClientsideFunction("ninesight", "zoomed"), *zoomed, prevent_initial_call=True)
+    paints = [Input(f"{page}-paint", "data") for page in PAGES]
+    app.clientside_callback(ClientsideFunction("ninesight", "boot"), Input("boot", "data"))
+    app.clientside_callback(ClientsideFunction("ninesight", "painted"), *paints)
+
+
+def _register_refresh(app: Dash, pages: Pages, page: str) -> None:
+    names = outputs_of(page)
+
+    @app.callback(
+        [*(Output(*name.rsplit(".", 1)) for name in names), Output(f"{page}-paint", "data")],
+        Input(f"{page}-ask", "data"),
+        prevent_initial_call=True,
+    )
+    async def refresh(data: Any) -> list[Any]:
+        leaves = await pages.leaves(page, Ask.read(data))
+        return [*(property_of(leaves, name, no_update) for name in names), packet(leaves)]
+
+
+def _register_mount(app: Dash, pages: Pages, page: str) -> None:
+    """A page that was not the first one opened comes once, whole and filled; after that only leaves change."""
+
+    @app.callback(
+        Output(f"{page}-slot", "children"),
+        Output(f"{page}-paint", "data", allow_duplicate=True),
+        Input(f"{page}-mount", "data"),
+        prevent_initial_call=True,
+    )
+    async def mount(data: Any) -> tuple[Any, Any]:
+        leaves = await pages.leaves(page, Ask.read(data))
+        return pages.filled(page, leaves), packet(leaves)

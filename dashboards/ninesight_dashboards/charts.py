@@ -8,14 +8,17 @@ from dataclasses import dataclass
 
 from ninesight_dashboards.contract import Leaves
 from ninesight_dashboards.desk import Desk, Frame
-from ninesight_dashboards.figure import patch
+from ninesight_dashboards.figure import change, legend
 from ninesight_dashboards.lines import Drawing, State, draw
-from ninesight_dashboards.numbers import age
+from ninesight_dashboards.numbers import age, unit_text
 from ninesight_dashboards.panel import Panel
 from ninesight_dashboards.ranges import Reading
 from ninesight_dashboards.series import Optionals, Rows
 
 __all__ = ["Charts", "is_simulated", "note_leaves", "panel_class"]
+
+_OBJECTIVE_REACH = 3.0
+"""An objective further above the data than this is named instead of drawn: it would press the lines flat."""
 
 
 def is_simulated(
@@ -77,18 +80,29 @@ class Charts:
     ) -> Leaves:
         """Return the panel's leaf values."""
         drawing = self.drawing(panel, traffic)
+        highest = max(
+            (value for line in drawing.lines for value in line.values if value is not None), default=0
+        )
+        shown = [line for line in objectives if line[1] <= _OBJECTIVE_REACH * highest]
+        above = next(
+            (f"{name} {unit_text(y, panel.unit)} lies above" for name, y in objectives if not shown), ""
+        )
         simulated = is_simulated(self.simulated, panel.metrics, self.model if _per_model(panel) else None)
-        return {
-            f"{panel.id}.figure": patch(
-                panel,
-                drawing,
-                chosen=self.frame.chosen,
-                grid=self.frame.grid,
-                zone=self.frame.zone,
-                colours=self.frame.colours,
-                objectives=objectives,
-            )
-        } | note_leaves(panel.id, drawing.state, drawing.note, simulated=simulated)
+        figure = change(
+            panel,
+            drawing,
+            chosen=self.frame.chosen,
+            grid=self.frame.grid,
+            zone=self.frame.zone,
+            colours=self.frame.colours,
+            objectives=shown,
+            hidden={key for of, key in self.frame.ask.hidden if of == panel.id},
+        )
+        note = drawing.note or (above if drawing.lines else "")
+        return note_leaves(panel.id, drawing.state, note, simulated=simulated) | {
+            f"{panel.id}.figure": figure,
+            f"{panel.id}-legend.lines": legend(panel, drawing),
+        }
 
     def rows(self, panel_id: str, query: int = 0) -> Rows | None:
         """Return what one query of a panel answered, None if it never did."""

@@ -79,12 +79,12 @@ MODELS: list[Column] = [
 ]
 
 OBJECTIVES: list[Column] = [
-    _state(108),
+    _state(100),
     _text("model", "Model", flex=1, minWidth=84),
     _text("objective", "Objective", flex=1, minWidth=92),
-    _text("target_t", "Target", width=124, sortable=False),
-    _number("compliance", "Attained", 88),
-    _bar("budget", "Budget left", 132),
+    _text("target_t", "Target", width=116, sortable=False),
+    _number("compliance", "Attained", 82),
+    _bar("budget", "Budget left", 122),
 ]
 
 MODEL_OBJECTIVES: list[Column] = [

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import dash_ag_grid as dag
-import dash_mantine_components as dmc
 from dash import dcc, html
 
 from ninesight_dashboards.columns import defaults
@@ -22,15 +21,10 @@ def simulated_badge(component_id: str | None = None) -> html.Span:
     return html.Span("simulated", className="ns-badge", title='Some series carry simulated="true"', **named)
 
 
-def _help(title: str, text: str) -> dmc.Tooltip:
-    return dmc.Tooltip(
-        html.Button("?", className="ns-help", type="button", **{"aria-label": f"{title}: {text}"}),
-        label=text,
-        multiline=True,
-        w=300,
-        withArrow=True,
-        position="bottom-end",
-        events={"hover": True, "focus": True, "touch": True},
+def _help(title: str, text: str) -> html.Button:
+    """Return the "?" button; its text is drawn by the style sheet on hover and on keyboard focus."""
+    return html.Button(
+        "?", className="ns-help", type="button", **{"aria-label": f"{title}: {text}", "data-help": text}
     )
 
 
@@ -70,7 +64,11 @@ def chart(panel: Panel, span: str) -> html.Section:
         id=panel.id, figure=frame(panel), config=CONFIG, className="ns-graph", responsive=True, animate=False
     )
     described = html.Div(graph, role="img", className="ns-figure", **{"aria-label": f"Chart: {panel.help}"})
-    return panel_frame(panel.id, panel.title, _UNITS.get(panel.unit, panel.unit), panel.help, described, span)
+    body = html.Div(
+        [described, html.Div(id=f"{panel.id}-legend", className="ns-legend", **{"data-chart": panel.id})],
+        className="ns-chart",
+    )
+    return panel_frame(panel.id, panel.title, _UNITS.get(panel.unit, panel.unit), panel.help, body, span)
 
 
 def grid(

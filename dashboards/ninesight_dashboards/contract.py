@@ -23,8 +23,8 @@ Leaves = dict[str, Any]
 class PagesSettings:
     """What the pages are started with."""
 
-    otlp_url: str = "http://127.0.0.1:9901/v1/metrics"
-    """Where SDKs and collectors push; shown to people who have no data yet."""
+    otlp_url: str = "http://127.0.0.1:9901"
+    """Where SDKs and collectors push OTLP (they add /v1/metrics); shown to people who have no data yet."""
     api_url: str = "http://127.0.0.1:9901"
     """The Prometheus HTTP API, shown beside it."""
     refresh_s: float | None = None
@@ -50,6 +50,8 @@ class Ask:
     search: str
     theme: str
     zone: str
+    hidden: frozenset[tuple[str, str]] = frozenset()
+    """(panel id, line key) of the lines the reader switched off."""
 
     @classmethod
     def read(cls, data: Mapping[str, Any] | None) -> Ask:
@@ -67,7 +69,20 @@ class Ask:
             text("search", 2000),
             "dark" if given.get("theme") == "dark" else "light",
             text("zone", 64),
+            _hidden(given.get("hidden")),
         )
+
+
+def _hidden(given: Any) -> frozenset[tuple[str, str]]:
+    """Read {panel id: [line key, ...]}; at most 200 lines, anything else is ignored."""
+    pairs = [
+        (panel, key[:300])
+        for panel, keys in (given.items() if isinstance(given, Mapping) else ())
+        if isinstance(panel, str) and isinstance(keys, list)
+        for key in keys
+        if isinstance(key, str)
+    ]
+    return frozenset(pairs[:200])
 
 
 class Figures(Protocol):

@@ -44,6 +44,7 @@ class Frame:
 
     def __init__(self, ask: Ask, settings: PagesSettings, now_ms: int) -> None:
         self.now_ms = now_ms
+        self.ask = ask
         self.chosen: TimeRange = read_range(ask.search, now_ms=now_ms, default_from=settings.default_from)
         self.grid: Grid = grid_of(self.chosen, points_max=settings.points_max)
         self.zone: Zone = zone_of(ask.zone if settings.time_zone == "browser" else settings.time_zone)

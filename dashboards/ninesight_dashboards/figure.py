@@ -5,7 +5,8 @@ Colours of text, grid and background come from the style sheet, so that a theme 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from dash import Patch
@@ -17,7 +18,7 @@ from ninesight_dashboards.panel import Chart, Panel
 from ninesight_dashboards.timerange import Grid, TimeRange
 from ninesight_dashboards.zone import Zone
 
-__all__ = ["CONFIG", "frame", "patch", "traces", "x_of"]
+__all__ = ["CONFIG", "FigureChange", "change", "frame", "legend", "traces", "x_of"]
 
 CONFIG: dict[str, Any] = {
     "displayModeBar": False,
@@ -37,7 +38,6 @@ def frame(panel: Panel) -> dict[str, Any]:
         "fixedrange": True,
         "nticks": 5,
         "zeroline": False,
-        "automargin": True,
         "ticks": "",
         "gridcolor": "rgba(128,128,128,.18)",
         "title": None,
@@ -51,25 +51,12 @@ def frame(panel: Panel) -> dict[str, Any]:
             "paper_bgcolor": "rgba(0,0,0,0)",
             "plot_bgcolor": "rgba(0,0,0,0)",
             "font": {"family": _FONT, "size": 11, "color": "#868e96"},
-            "margin": {"l": 8, "r": 10, "t": 6, "b": 8, "pad": 4},
+            "margin": {"l": 48, "r": 12, "t": 6, "b": 22, "pad": 2},
             "hovermode": "x unified",
             "hoverlabel": {"font": {"size": 11}, "namelength": -1},
             "hoverdistance": 30,
             "dragmode": "zoom",
-            "showlegend": True,
-            "legend": {
-                "orientation": "h",
-                "x": 0,
-                "yref": "container",
-                "y": 0,
-                "yanchor": "bottom",
-                "maxheight": 0.3,
-                "font": {"size": 11},
-                "itemwidth": 30,
-                "tracegroupgap": 0,
-                "traceorder": "normal",
-                "bgcolor": "rgba(0,0,0,0)",
-            },
+            "showlegend": False,
             "xaxis": {
                 "type": "date",
                 "autorange": False,
@@ -77,7 +64,6 @@ def frame(panel: Panel) -> dict[str, Any]:
                 "showgrid": False,
                 "zeroline": False,
                 "nticks": 7,
-                "automargin": True,
                 "hoverformat": "%Y-%m-%d %H:%M:%S",
                 "ticks": "outside",
                 "ticklen": 3,
@@ -124,10 +110,17 @@ def x_of(grid: Grid, zone: Zone) -> dict[str, Any]:
     return {"x": x}
 
 
-def traces(panel: Panel, drawing: Drawing, grid: Grid, zone: Zone, colours: Palette) -> list[dict[str, Any]]:
-    """Return one trace per line."""
+def traces(
+    panel: Panel,
+    drawing: Drawing,
+    grid: Grid,
+    zone: Zone,
+    colours: Palette,
+    hidden: Collection[str] = (),
+) -> list[dict[str, Any]]:
+    """Return one trace per line; the reader switched off the ones whose key is in `hidden`."""
     x = x_of(grid, zone)
-    found = [_trace(panel, line, x) for line in drawing.lines]
+    found = [_trace(panel, line, x, line.key in hidden) for line in drawing.lines]
     if panel.chart is not Chart.STACK and len(found) == 1 and panel.y_max is None:
         found[0] |= {"fill": "tozeroy", "fillcolor": _faded(drawing.lines[0].stroke.colour, 0.12)}
     return found or [
@@ -135,7 +128,7 @@ def traces(panel: Panel, drawing: Drawing, grid: Grid, zone: Zone, colours: Pale
     ]
 
 
-def _trace(panel: Panel, line: Line, x: dict[str, Any]) -> dict[str, Any]:
+def _trace(panel: Panel, line: Line, x: dict[str, Any], off: bool) -> dict[str, Any]:
     trace: dict[str, Any] = {
         "type": "scatter",
         "mode": "lines",
@@ -144,8 +137,8 @@ def _trace(panel: Panel, line: Line, x: dict[str, Any]) -> dict[str, Any]:
         "y": list(line.values),
         "line": {"color": line.stroke.colour, "width": line.stroke.width, "dash": line.stroke.dash},
         "connectgaps": False,
+        "visible": "legendonly" if off else True,
         "hovertemplate": f"%{{y:{_hover(panel)}}}<extra>{_escape(line.name)}</extra>",
-        "showlegend": True,
     } | x
     if panel.chart is Chart.STACK:
         trace |= {"stackgroup": "one", "fillcolor": _faded(line.stroke.colour, 0.45)}
@@ -167,7 +160,7 @@ def _faded(colour: str, alpha: float) -> str:
     return f"rgba({red},{green},{blue},{alpha})"
 
 
-def patch(
+def change(
     panel: Panel,
     drawing: Drawing,
     *,
@@ -176,39 +169,71 @@ def patch(
     zone: Zone,
     colours: Palette,
     objectives: Sequence[tuple[str, float]] = (),
-) -> Patch:
-    """Return the change to a figure: its data, the span shown, and objective lines (name, y)."""
-    change = Patch()
-    change["data"] = traces(panel, drawing, grid, zone, colours)
+    hidden: Collection[str] = (),
+) -> FigureChange:
+    """Return what differs from the frame: data, the span shown, and objective lines (name, y)."""
     start_ms, end_ms = max(chosen.start_ms, 0), chosen.end_ms
-    change["layout"]["xaxis"]["tickformat"] = _time_format(chosen.span_ms)
-    change["layout"]["xaxis"]["range"] = [
-        start_ms + zone.offset_ms(start_ms),
-        end_ms + zone.offset_ms(end_ms),
-    ]
-    change["layout"]["shapes"] = [
+    return FigureChange(
+        traces(panel, drawing, grid, zone, colours, hidden),
         {
-            "type": "line",
-            "xref": "paper",
-            "x0": 0,
-            "x1": 1,
-            "y0": value,
-            "y1": value,
-            "line": {"color": colours.objective, "width": 1.25, "dash": "dash"},
-        }
-        for _, value in objectives
-    ]
-    change["layout"]["annotations"] = [
+            "range": [start_ms + zone.offset_ms(start_ms), end_ms + zone.offset_ms(end_ms)],
+            "tickformat": _time_format(chosen.span_ms),
+        },
         {
-            "xref": "paper",
-            "x": 1,
-            "xanchor": "right",
-            "y": value,
-            "yanchor": "bottom",
-            "text": f"{_escape(name)} {unit_text(value, panel.unit)}",
-            "showarrow": False,
-            "font": {"size": 10, "color": colours.objective},
-        }
-        for name, value in objectives
-    ]
-    return change
+            "shapes": [_rule(value, colours) for _, value in objectives],
+            "annotations": [_rule_name(name, value, panel, colours) for name, value in objectives],
+        },
+    )
+
+
+@dataclass(frozen=True)
+class FigureChange:
+    """A figure without its frame. `patch` sends it to a page that is open, `whole` to one that opens."""
+
+    data: list[dict[str, Any]]
+    x_axis: dict[str, Any]
+    layout: dict[str, Any]
+
+    def patch(self) -> Patch:
+        """Return the change as a patch: zoom and everything not named here stay as they are."""
+        patch = Patch()
+        patch["data"] = self.data
+        for key, value in self.x_axis.items():
+            patch["layout"]["xaxis"][key] = value
+        for key, value in self.layout.items():
+            patch["layout"][key] = value
+        return patch
+
+    def whole(self, figure: dict[str, Any]) -> dict[str, Any]:
+        """Return the frame with the change in it."""
+        layout = figure["layout"] | self.layout
+        layout["xaxis"] = layout["xaxis"] | self.x_axis
+        return {"data": self.data, "layout": layout}
+
+
+def legend(panel: Panel, drawing: Drawing) -> list[list[str]]:
+    """Return the legend's entries: name, key, colour, dash, and the last value as text."""
+    found = []
+    for line in drawing.lines:
+        last = next((value for value in reversed(line.values[-3:]) if value is not None), None)
+        text = "" if last is None else unit_text(last, panel.unit)
+        found.append([line.name, line.key, line.stroke.colour, line.stroke.dash, text])
+    return found
+
+
+def _rule(value: float, colours: Palette) -> dict[str, Any]:
+    line = {"color": colours.objective, "width": 1.25, "dash": "dash"}
+    return {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": value, "y1": value, "line": line}
+
+
+def _rule_name(name: str, value: float, panel: Panel, colours: Palette) -> dict[str, Any]:
+    return {
+        "xref": "paper",
+        "x": 1,
+        "xanchor": "right",
+        "y": value,
+        "yanchor": "bottom",
+        "text": f"{_escape(name)} {unit_text(value, panel.unit)}",
+        "showarrow": False,
+        "font": {"size": 10, "color": colours.objective},
+    }

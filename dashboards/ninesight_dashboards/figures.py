@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from ninesight_analytics import cost, latency, sla, traffic
 from ninesight_analytics.contract import (
+    Billing,
     CostReport,
     Estimate,
     Key,
@@ -24,10 +25,18 @@ __all__ = ["EngineFigures"]
 class EngineFigures:
     """Asks analytics, which asks the engine. Safe from many threads."""
 
-    def __init__(self, engine: Engine, *, price_book: PriceBook | None, slas: Sequence[Sla]) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        price_book: PriceBook | None,
+        slas: Sequence[Sla],
+        billing: Billing = Billing.OBSERVED,
+    ) -> None:
         self._engine = engine
         self._price_book = price_book
         self._slas = tuple(slas)
+        self._billing = billing
 
     def models(
         self, window: Window, by: tuple[str, ...] = ("model",), scope: Scope | None = None
@@ -41,7 +50,9 @@ class EngineFigures:
 
     def cost(self, window: Window) -> CostReport | None:
         """Return the bill, None without a price book."""
-        return None if self._price_book is None else cost.report(self._engine, window, self._price_book)
+        if self._price_book is None:
+            return None
+        return cost.report(self._engine, window, self._price_book, billing=self._billing)
 
     def slas(self, now_ms: int) -> Sequence[SlaReport]:
         """Return how each contract stands."""

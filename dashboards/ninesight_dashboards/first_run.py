@@ -13,7 +13,7 @@ def decorator_snippet(settings: PagesSettings) -> str:
     """Return the five lines that make a Python function observed."""
     return (
         "import ninesight\n"
-        f'ninesight.start(otlp_endpoint="{settings.otlp_url}")\n'
+        f'ninesight.configure(otlp_endpoint="{settings.otlp_url}")\n'
         '@ninesight.observe(model="sentiment", version="1")\n'
         "def predict(texts):\n"
         "    return model(texts)"
@@ -22,7 +22,7 @@ def decorator_snippet(settings: PagesSettings) -> str:
 
 def scrape_snippet() -> str:
     """Return the configuration that scrapes a server's own metrics."""
-    return 'scrape:\n  - job: my-server\n    url: "http://127.0.0.1:8000/metrics"'
+    return 'collector:\n  scrape:\n    - job: my-server\n      targets: ["127.0.0.1:8000"]'
 
 
 def _way(title: str, text: str, code: str) -> html.Section:
@@ -45,10 +45,14 @@ def first_run(settings: PagesSettings) -> html.Div:
                     _way(
                         "Push OTLP",
                         "Anything that speaks OpenTelemetry metrics over HTTP.",
-                        f"OTEL_EXPORTER_OTLP_METRICS_ENDPOINT=\\\n  {settings.otlp_url}\n"
+                        f"OTEL_EXPORTER_OTLP_ENDPOINT={settings.otlp_url}\n"
                         "OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf",
                     ),
-                    _way("Scrape /metrics", "Servers that expose metrics already.", scrape_snippet()),
+                    _way(
+                        "Scrape /metrics",
+                        "Servers that expose metrics already: in the configuration file.",
+                        scrape_snippet(),
+                    ),
                 ],
                 className="ns-ways",
             ),

@@ -34,8 +34,9 @@ _HEADERS = (
 class Gate:
     """An ASGI application around the pages."""
 
-    def __init__(self, pages: App) -> None:
+    def __init__(self, pages: App, prepare: Callable[[Scope], Awaitable[None]]) -> None:
         self._pages = pages
+        self._prepare = prepare
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve what is known, refuse the rest."""
@@ -50,6 +51,8 @@ class Gate:
         elif _body_bytes(scope) > _BODY_BYTES_MAX:
             await _answer(send, 413, f"a request must be at most {_BODY_BYTES_MAX} bytes\n".encode())
         else:
+            if inner == "/_dash-layout":
+                await self._prepare(scope)
             changed = {**scope, "path": inner, "raw_path": inner.encode()}
             await self._pages(changed, receive, _with_headers(send))
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ninesight_alerts.contract import AlertState, AlertView
 from ninesight_analytics.contract import SlaReport, SlaState
 
-from ninesight_dashboards.contract import Ask, Leaves
+from ninesight_dashboards.contract import Leaves
 from ninesight_dashboards.desk import Frame
 from ninesight_dashboards.memo import Known
 from ninesight_dashboards.numbers import age
@@ -16,7 +16,7 @@ from ninesight_dashboards.timerange import write_range
 __all__ = ["banner", "round_trip", "verdict"]
 
 
-def round_trip(page: str, ask: Ask, frame: Frame, *, default_from: str) -> Leaves:
+def round_trip(frame: Frame, *, default_from: str) -> Leaves:
     """Return what the browser's scheduler reads: the sequence answered, the next wait, the zone's offsets."""
     chosen, zone = frame.chosen, frame.zone
     span = age(chosen.span_ms / 1000)
@@ -26,8 +26,8 @@ def round_trip(page: str, ask: Ask, frame: Frame, *, default_from: str) -> Leave
         else f"{zone.stamp(chosen.start_ms)} to {zone.stamp(chosen.end_ms)}"
     )
     return {
-        f"{page}-ack.data": {
-            "seq": ask.sequence,
+        "ack": {
+            "seq": frame.ask.sequence,
             "refresh_ms": round(frame.refresh_s * 1000),
             "at_ms": frame.now_ms,
             "clock": zone.clock(frame.now_ms),

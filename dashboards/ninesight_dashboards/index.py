@@ -25,7 +25,8 @@ _THEME = """
   root.dataset.themeChoice = choice;
   root.dataset.theme = dark ? "dark" : "light";
   root.dataset.agThemeMode = root.dataset.theme;
-  root.setAttribute("data-mantine-color-scheme", root.dataset.theme);
+  var zone = Intl.DateTimeFormat().resolvedOptions().timeZone || "UTC";
+  document.cookie = "ninesight_view=" + encodeURIComponent(root.dataset.theme + "|" + zone) + ";path=/;SameSite=Strict";
   root.dataset.page = location.pathname.indexOf("/model/") === 0 ? "model" : "overview";
 })();
 """

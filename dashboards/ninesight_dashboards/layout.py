@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-import dash_mantine_components as dmc
 from dash import dcc, html
 
 from ninesight_dashboards import columns
@@ -14,7 +14,9 @@ from ninesight_dashboards.first_run import first_run
 from ninesight_dashboards.panels import panel
 from ninesight_dashboards.timerange import PRESETS
 
-__all__ = ["TILES_MODEL", "TILES_OVERVIEW", "VERDICT", "layout"]
+__all__ = ["PAGES", "TILES_MODEL", "TILES_OVERVIEW", "VERDICT", "body", "shell"]
+
+PAGES = ("overview", "model")
 
 TILES_OVERVIEW = (
     ("tile-rate", "Requests", "Requests per second over the range shown, every outcome"),
@@ -64,28 +66,33 @@ VERDICT = (
 )
 
 
-def layout(settings: PagesSettings) -> Any:
-    """Return the whole skeleton."""
-    return dmc.MantineProvider(
-        html.Div(
-            [
-                html.A("Skip to content", href="#main", className="ns-skip"),
-                _header(settings),
-                html.Div("", id="ns-offline", className="ns-banner is-none", role="alert"),
-                html.Main([_overview(settings), _model()], id="main"),
-                *[
-                    dcc.Store(id=f"{page}-{kind}")
-                    for page in ("overview", "model")
-                    for kind in ("ask", "ack")
-                ],
-                dcc.Store(id="boot", data={"refresh_s": settings.refresh_s, "theme": settings.theme}),
-            ],
-            className="ns-app",
-        ),
-        id="mantine",
-        defaultColorScheme="auto",
-        theme={"fontFamily": "var(--ns-font)", "primaryColor": "blue", "respectReducedMotion": True},
+def shell(settings: PagesSettings, bodies: Mapping[str, Any], paints: Mapping[str, Any]) -> html.Div:
+    """Return the whole page: header, and a slot per page; the page first asked for is in its slot already."""
+    slots = [
+        html.Div(bodies.get(page, []), id=f"{page}-slot", className="ns-page", **{"data-slot": page})
+        for page in PAGES
+    ]
+    # A store that is given None announces it as a change; one that is given nothing stays silent.
+    stores = [dcc.Store(id=f"{page}-{kind}") for page in PAGES for kind in ("ask", "mount")]
+    stores += [
+        dcc.Store(id=f"{page}-paint", **({"data": paints[page]} if page in paints else {})) for page in PAGES
+    ]
+    return html.Div(
+        [
+            html.A("Skip to content", href="#main", className="ns-skip"),
+            _header(settings),
+            html.Div("", id="ns-offline", className="ns-banner is-none", role="alert"),
+            html.Main(slots, id="main"),
+            *stores,
+            dcc.Store(id="boot", data={"refresh_s": settings.refresh_s}),
+        ],
+        className="ns-app",
     )
+
+
+def body(page: str, settings: PagesSettings) -> list[Any]:
+    """Return the skeleton of a page's own part."""
+    return _overview(settings) if page == "overview" else _model()
 
 
 def _header(settings: PagesSettings) -> html.Header:
@@ -124,11 +131,15 @@ def _header(settings: PagesSettings) -> html.Header:
                     html.Button(
                         "Refresh", id="ns-refresh", className="ns-button", type="button", title="Refresh (r)"
                     ),
-                    dmc.SegmentedControl(
-                        id="theme-choice",
-                        data=["auto", "light", "dark"],
-                        value=settings.theme,
-                        size="xs",
+                    html.Div(
+                        [
+                            html.Button(
+                                choice, type="button", className="ns-choice", **{"data-choice": choice}
+                            )
+                            for choice in ("auto", "light", "dark")
+                        ],
+                        className="ns-choices",
+                        role="group",
                         **{"aria-label": "Theme"},
                     ),
                 ],
@@ -139,40 +150,36 @@ def _header(settings: PagesSettings) -> html.Header:
     )
 
 
-def _overview(settings: PagesSettings) -> html.Div:
-    return html.Div(
-        [
-            html.Div("", id="overview-banner", className="ns-banner is-none", role="status"),
-            html.Div(
-                [
-                    html.H1("Overview"),
-                    simulated_badge("overview-simulated"),
-                    html.Div(
-                        [
-                            html.Span("Alerts", className="ns-verdict-label"),
-                            *[count(*entry) for entry in VERDICT[:2]],
-                            html.Span("Objectives", className="ns-verdict-label"),
-                            *[count(*entry) for entry in VERDICT[2:]],
-                        ],
-                        className="ns-verdict",
-                        role="status",
-                    ),
-                ],
-                className="ns-title",
-            ),
-            first_run(settings),
-            html.Div(
-                [
-                    html.Div([tile(*entry) for entry in TILES_OVERVIEW], className="ns-tiles"),
-                    html.Div(_overview_panels(), className="ns-panels"),
-                ],
-                id="overview-body",
-                className="ns-body",
-            ),
-        ],
-        id="overview",
-        className="ns-page",
-    )
+def _overview(settings: PagesSettings) -> list[Any]:
+    return [
+        html.Div("", id="overview-banner", className="ns-banner is-none", role="status"),
+        html.Div(
+            [
+                html.H1("Overview"),
+                simulated_badge("overview-simulated"),
+                html.Div(
+                    [
+                        html.Span("Alerts", className="ns-verdict-label"),
+                        *[count(*entry) for entry in VERDICT[:2]],
+                        html.Span("Objectives", className="ns-verdict-label"),
+                        *[count(*entry) for entry in VERDICT[2:]],
+                    ],
+                    className="ns-verdict",
+                    role="status",
+                ),
+            ],
+            className="ns-title",
+        ),
+        first_run(settings),
+        html.Div(
+            [
+                html.Div([tile(*entry) for entry in TILES_OVERVIEW], className="ns-tiles"),
+                html.Div(_overview_panels(), className="ns-panels"),
+            ],
+            id="overview-body",
+            className="ns-body",
+        ),
+    ]
 
 
 def _overview_panels() -> list[html.Section]:
@@ -215,33 +222,29 @@ def _overview_panels() -> list[html.Section]:
     ]
 
 
-def _model() -> html.Div:
-    return html.Div(
-        [
-            html.Div("", id="model-banner", className="ns-banner is-none", role="status"),
-            html.Div(
-                [
-                    html.Nav(
-                        html.A("Overview", href="/", className="ns-link", **{"data-nav": "keep"}),
-                        className="ns-crumb",
-                        **{"aria-label": "Breadcrumb"},
-                    ),
-                    html.H1("", id="model-name"),
-                    simulated_badge("model-simulated"),
-                ],
-                className="ns-title",
-            ),
-            html.Div(
-                [
-                    html.Div([tile(*entry) for entry in TILES_MODEL], className="ns-tiles"),
-                    html.Div(_model_panels(), className="ns-panels"),
-                ],
-                className="ns-body",
-            ),
-        ],
-        id="model",
-        className="ns-page",
-    )
+def _model() -> list[Any]:
+    return [
+        html.Div("", id="model-banner", className="ns-banner is-none", role="status"),
+        html.Div(
+            [
+                html.Nav(
+                    html.A("Overview", href="/", className="ns-link", **{"data-nav": "keep"}),
+                    className="ns-crumb",
+                    **{"aria-label": "Breadcrumb"},
+                ),
+                html.H1("", id="model-name"),
+                simulated_badge("model-simulated"),
+            ],
+            className="ns-title",
+        ),
+        html.Div(
+            [
+                html.Div([tile(*entry) for entry in TILES_MODEL], className="ns-tiles"),
+                html.Div(_model_panels(), className="ns-panels"),
+            ],
+            className="ns-body",
+        ),
+    ]
 
 
 def _model_panels() -> list[html.Section]:
@@ -251,14 +254,6 @@ def _model_panels() -> list[html.Section]:
         chart(panel("model-outcomes"), "w4 h-chart"),
         chart(panel("model-load"), "w4 h-chart"),
         chart(panel("model-batch"), "w4 h-chart"),
-        chart(panel("model-instances"), "w6 h-chart"),
-        grid(
-            "instances",
-            "Instances",
-            "Slowest first, over the range shown. Hover a percentile for its bounds and sample count.",
-            columns.INSTANCES,
-            "w6 h-chart",
-        ),
         grid(
             "model-objectives",
             "Objectives",
@@ -280,5 +275,13 @@ def _model_panels() -> list[html.Section]:
             "This model's alerts, newest first, resolved ones included.",
             columns.MODEL_ALERTS,
             "w3 h-list",
+        ),
+        chart(panel("model-instances"), "w6 h-chart"),
+        grid(
+            "instances",
+            "Instances",
+            "Slowest first, over the range shown. Hover a percentile for its bounds and sample count.",
+            columns.INSTANCES,
+            "w6 h-chart",
         ),
     ]

@@ -5,6 +5,7 @@ Pure: readings in, `Drawing` out. Components decide nothing after this.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -111,7 +112,18 @@ def _distinct(query: Query, rows: Rows) -> list[Mapping[str, str]]:
     names = rows.names()
     varying = [label for label in query.by if len({row.get(label, "") for row in names}) > 1]
     shown = varying or list(query.by[-1:])
-    return [{label: row.get(label, "") for label in query.by if label in shown} for row in names]
+    found = [{label: row.get(label, "") for label in query.by if label in shown} for row in names]
+    if len(shown) > 1 and "instance" in shown:
+        return _without_ports(found)
+    return found
+
+
+def _without_ports(names: list[dict[str, str]]) -> list[Mapping[str, str]]:
+    """Drop the port of each instance where the host alone tells them apart."""
+    hosts = {row["instance"]: row["instance"].rpartition(":")[0] or row["instance"] for row in names}
+    if len(set(hosts.values())) == len(hosts):
+        return [row | {"instance": hosts[row["instance"]]} for row in names]
+    return [*names]
 
 
 def _candidate(
@@ -135,7 +147,12 @@ def _candidate(
         order = known.index(name) if name in known else len(known)
     else:
         stroke = book.stroke("/".join(query.by), name, colours)
-    return _Candidate(name, f"{query.style}/{name}", order, values, stroke)
+    return _Candidate(name, _key(query.style, name), order, values, stroke)
+
+
+def _key(style: str, name: str) -> str:
+    """The chart library builds style-sheet selectors from keys, so they are plain letters and digits."""
+    return "k" + hashlib.blake2b(f"{style}/{name}".encode(), digest_size=6).hexdigest()
 
 
 def _choose(panel: Panel, candidates: list[_Candidate], colours: Palette) -> tuple[list[Line], str]:

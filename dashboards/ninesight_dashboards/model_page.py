@@ -42,7 +42,7 @@ def model_page(desk: Desk, ask: Ask, pool: Executor | None = None) -> Leaves:
     row = next(iter(rows.value or ()), None)
     rate = row.request_rate if row else Estimate(None)
     reports = desk.slas(frame)
-    leaves = round_trip(_PAGE, ask, frame, default_from=desk.settings.default_from)
+    leaves = round_trip(frame, default_from=desk.settings.default_from)
     leaves |= banner(_PAGE, frame, charts.failures())
     for panel in MODEL:
         lines = _objective_lines(reports.value or (), model) if panel.id == "model-latency" else ()

@@ -34,7 +34,7 @@ def overview(desk: Desk, ask: Ask, pool: Executor | None = None) -> Leaves:
     charts.read(OVERVIEW + SPARKS, pool)
     rows, alerts, reports = desk.models(frame, ("model",), None), desk.active(frame), desk.slas(frame)
     rate, ratio = tiles.summed(rows.value or ())
-    leaves = round_trip(_PAGE, ask, frame, default_from=desk.settings.default_from)
+    leaves = round_trip(frame, default_from=desk.settings.default_from)
     leaves |= banner(_PAGE, frame, charts.failures()) | verdict(_PAGE, alerts, reports)
     leaves |= _first_run(first=desk.any_model(frame).value is False and not rows.value)
     for panel in OVERVIEW:

@@ -55,7 +55,7 @@ OVERVIEW: tuple[Panel, ...] = (
         title="GPU utilisation",
         help="Share of time in which a kernel ran (gpu_utilization_ratio). High is good value; with rising latency it "
         "means saturation.",
-        queries=(Query("max by (instance, gpu) (gpu_utilization_ratio)", by=("instance", "gpu")),),
+        queries=(Query("max by (instance, gpu) (gpu_utilization_ratio)", by=("gpu", "instance")),),
         metrics=("gpu_utilization_ratio",),
         unit="ratio",
         rest=Rest.MEAN,
@@ -69,7 +69,7 @@ OVERVIEW: tuple[Panel, ...] = (
         queries=(
             Query(
                 "max by (instance, gpu) (gpu_memory_used_bytes) / max by (instance, gpu) (gpu_memory_total_bytes)",
-                by=("instance", "gpu"),
+                by=("gpu", "instance"),
             ),
         ),
         metrics=("gpu_memory_used_bytes", "gpu_memory_total_bytes"),

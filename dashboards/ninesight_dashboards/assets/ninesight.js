@@ -5,7 +5,7 @@
   const root = document.documentElement;
   const state = {
     seq: 0, waiting: null, paused: false, refreshMs: 5000, lastOk: 0, failures: 0, nextAt: 0, clock: "",
-    offsets: {}, live: true,
+    offsets: [], live: true, hidden: {}, mounted: {},
   };
   const LATE_MS = 15000;
   const BACKOFF_MS_MAX = 60000;
@@ -20,16 +20,18 @@
   /* ---- asking ---- */
 
   function ask() {
-    const now = Date.now();
+    const here = page();
     state.seq += 1;
-    state.waiting = { seq: state.seq, since: now, page: page() };
+    state.waiting = { seq: state.seq, since: Date.now() };
     const data = {
-      seq: state.seq, path: location.pathname, search: location.search, theme: root.dataset.theme,
-      zone: Intl.DateTimeFormat().resolvedOptions().timeZone || "UTC",
+      seq: state.seq, path: location.pathname, search: location.search, theme: root.dataset.theme, zone: zone(),
+      hidden: state.hidden,
     };
-    window.dash_clientside.set_props(page() + "-ask", { data: data });
+    window.dash_clientside.set_props(here + (state.mounted[here] ? "-ask" : "-mount"), { data: data });
     showStatus();
   }
+
+  const zone = () => Intl.DateTimeFormat().resolvedOptions().timeZone || "UTC";
 
   function tick() {
     const now = Date.now();
@@ -42,9 +44,15 @@
     showStatus();
   }
 
-  function answered(data) {
-    if (!data || !state.waiting || data.seq !== state.waiting.seq) { return; }
+  function painted(overview, model) {
+    const packet = page() === "model" ? model : overview;
+    if (!packet || !packet.ack || packet === state.packet) { return; }
+    const data = packet.ack;
+    if (data.seq !== (state.waiting ? state.waiting.seq : state.seq)) { return; }
+    state.packet = packet;
     state.waiting = null;
+    state.mounted[page()] = true;
+    paint(packet);
     if (data.error) { state.failures += 1; } else { state.failures = 0; state.lastOk = Date.now(); }
     state.refreshMs = data.refresh_ms || state.refreshMs;
     state.nextAt = Date.now() + state.refreshMs * (0.97 + 0.06 * Math.random());
@@ -61,6 +69,68 @@
       if (link.dataset.preset === data.preset) { link.setAttribute("aria-current", "true"); } else { link.removeAttribute("aria-current"); }
     });
     showStatus();
+  }
+
+  /* Leaves outside charts and tables. The page's structure never changes, so a node once found stays. */
+  function paint(packet) {
+    const each = (values, apply) => Object.keys(values || {}).forEach((id) => {
+      const node = $(id);
+      if (node) { apply(node, values[id]); }
+    });
+    each(packet.text, (node, text) => { if (node.textContent !== text) { node.textContent = text; } });
+    each(packet.class, (node, name) => { if (node.className !== name) { node.className = name; } });
+    each(packet.src, (node, src) => { if (node.getAttribute("src") !== src) { node.setAttribute("src", src); } });
+    each(packet.legend, legend);
+  }
+
+  /* ---- legends: buttons, so that they are read out, focused and never cover a chart ---- */
+
+  function legend(node, lines) {
+    const chart = node.dataset.chart;
+    const same = node.childElementCount === lines.length && lines.every((line, place) => node.children[place].dataset.key === line[1]);
+    if (!same) { node.replaceChildren(...lines.map((line) => entry(chart, line))); }
+    lines.forEach((line, place) => {
+      const button = node.children[place];
+      button.style.setProperty("--line", line[2]);
+      button.dataset.dash = line[3];
+      button.lastChild.textContent = line[4];
+      button.setAttribute("aria-pressed", String(!isHidden(chart, line[1])));
+    });
+  }
+
+  function entry(chart, line) {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.className = "ns-entry";
+    button.dataset.key = line[1];
+    button.title = line[0] + ": click to see it alone, Ctrl-click to switch it off or on";
+    const name = document.createElement("span");
+    name.textContent = line[0];
+    const last = document.createElement("span");
+    last.className = "ns-last";
+    button.append(name, last);
+    button.addEventListener("click", (event) => choose(chart, line[1], event.ctrlKey || event.metaKey || event.shiftKey));
+    return button;
+  }
+
+  const isHidden = (chart, key) => (state.hidden[chart] || []).indexOf(key) >= 0;
+
+  function choose(chart, key, toggle) {
+    const buttons = Array.from($(chart + "-legend").children);
+    const keys = buttons.map((button) => button.dataset.key);
+    const hidden = state.hidden[chart] || [];
+    if (toggle) {
+      state.hidden[chart] = isHidden(chart, key) ? hidden.filter((other) => other !== key) : hidden.concat(key);
+    } else {
+      const alone = keys.every((other) => (other === key) !== isHidden(chart, other));
+      state.hidden[chart] = alone ? [] : keys.filter((other) => other !== key);
+    }
+    if (keys.every((other) => isHidden(chart, other))) { state.hidden[chart] = []; }
+    buttons.forEach((button) => button.setAttribute("aria-pressed", String(!isHidden(chart, button.dataset.key))));
+    const drawn = $(chart).querySelector(".js-plotly-plot");
+    if (drawn && window.Plotly) {
+      window.Plotly.restyle(drawn, { visible: drawn.data.map((trace) => (isHidden(chart, trace.uid) ? "legendonly" : true)) });
+    }
   }
 
   /* ---- how fresh ---- */
@@ -172,16 +242,18 @@
       given.delete("theme");
       history.replaceState({}, "", location.pathname + (String(given) ? "?" + given : ""));
     }
-    paint();
+    retheme();
   }
 
-  function paint() {
+  function retheme() {
     const choice = root.dataset.themeChoice;
     const dark = choice === "dark" || (choice === "auto" && matchMedia("(prefers-color-scheme: dark)").matches);
     const theme = dark ? "dark" : "light";
     root.dataset.agThemeMode = theme;
-    root.setAttribute("data-mantine-color-scheme", theme);
-    window.dash_clientside.set_props("mantine", { forceColorScheme: theme });
+    document.cookie = "ninesight_view=" + encodeURIComponent(theme + "|" + zone()) + ";path=/;SameSite=Strict";
+    document.querySelectorAll("[data-choice]").forEach((button) => {
+      button.setAttribute("aria-pressed", String(button.dataset.choice === choice));
+    });
     if (root.dataset.theme !== theme) { root.dataset.theme = theme; ask(); }
   }
 
@@ -210,22 +282,21 @@
     document.addEventListener("keydown", pressed);
     document.addEventListener("visibilitychange", tick);
     window.addEventListener("popstate", () => arrive(true));
-    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", paint);
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", retheme);
+    document.querySelectorAll("[data-choice]").forEach((button) => button.addEventListener("click", () => themed(button.dataset.choice)));
     $("ns-refresh").addEventListener("click", ask);
     $("ns-pause").addEventListener("click", pause);
     title();
-    window.dash_clientside.set_props("theme-choice", { value: root.dataset.themeChoice });
-    window.dash_clientside.set_props("mantine", { forceColorScheme: root.dataset.theme });
-    ask();
+    retheme();
+    if (!state.lastOk) { state.nextAt = Date.now() + 300; }
     window.setInterval(tick, 500);
   }
 
   window.dash_clientside = Object.assign({}, window.dash_clientside, {
     ninesight: {
       boot: boot,
-      done: (overview, model) => answered(page() === "model" ? model : overview),
+      painted: painted,
       zoomed: zoomed,
-      themed: themed,
     },
   });
 })();
