@@ -115,6 +115,8 @@ class Alerting:
     def stop(self) -> None:
         """End after the evaluation and the attempts under way. Safe to call twice, and before `start`."""
         self._stop.set()
+        for sender in self._senders:
+            sender.begin_stop()
         if self._thread is not None:
             self._thread.join(60.0)
             self._thread = None

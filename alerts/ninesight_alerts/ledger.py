@@ -27,6 +27,8 @@ from ninesight_alerts.tables import attempts, history, outbox, rules, states, to
 __all__ = ["Commit", "Ledger", "OutboxEntry", "RuleChange"]
 
 HISTORY_ROWS_MAX = 100_000
+OUTBOX_ROWS_MAX = 50_000
+ATTEMPTS_ROWS_MAX = 500_000
 
 
 @dataclass(frozen=True)
@@ -125,13 +127,18 @@ class Ledger:
             }
 
     def prune(self, before_ms: int) -> None:
-        """Drop history, finished notifications and attempts older than `before_ms`, and history over its cap."""
+        """Drop history, finished notifications and attempts older than `before_ms` or over their caps."""
         with self._database.write() as connection:
             connection.execute(delete(history).where(history.c.resolved_ms < before_ms))
             connection.execute(delete(outbox).where(outbox.c.finished_ms < before_ms))
             connection.execute(delete(attempts).where(attempts.c.at_ms < before_ms))
             newest = connection.scalar(select(func.max(history.c.id))) or 0
             connection.execute(delete(history).where(history.c.id <= newest - HISTORY_ROWS_MAX))
+            newest = connection.scalar(select(func.max(outbox.c.seq))) or 0
+            finished = outbox.c.finished_ms.is_not(None)
+            connection.execute(delete(outbox).where(finished, outbox.c.seq <= newest - OUTBOX_ROWS_MAX))
+            newest = connection.scalar(select(func.max(attempts.c.id))) or 0
+            connection.execute(delete(attempts).where(attempts.c.id <= newest - ATTEMPTS_ROWS_MAX))
 
     def _status(self, connection: Connection, change: RuleChange) -> None:
         status = change.after.status

@@ -18,6 +18,7 @@ from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import Connection, func, insert, select, update
 
@@ -121,19 +122,7 @@ class Outbox:
         """Write the attempt into the ledger and the outcome into the row, in one transaction."""
         done = attempt.outcome != "retry"
         with self._database.write() as connection:
-            connection.execute(
-                insert(attempts).values(
-                    notification_id=claim.notification.id,
-                    receiver=claim.notification.receiver,
-                    status=claim.notification.status,
-                    summary=claim.summary,
-                    attempt=claim.attempt,
-                    at_ms=attempt.at_ms,
-                    duration_ms=attempt.duration_ms,
-                    outcome=attempt.outcome,
-                    detail=attempt.detail[:DETAIL_CHARS_MAX],
-                )
-            )
+            _note(connection, claim, attempt)
             connection.execute(
                 update(outbox)
                 .where(outbox.c.id == claim.notification.id, outbox.c.outcome == "waiting")
@@ -152,18 +141,10 @@ class Outbox:
         with self._database.write() as connection:
             rows = connection.execute(select(outbox).where(*stranger)).all()
             for row in rows:
-                connection.execute(
-                    insert(attempts).values(
-                        notification_id=row.id,
-                        receiver=row.receiver,
-                        status=row.status,
-                        summary=row.summary,
-                        attempt=row.attempts + 1,
-                        at_ms=now_ms,
-                        duration_ms=0,
-                        outcome="dead",
-                        detail="the receiver is no longer configured",
-                    )
+                _note(
+                    connection,
+                    _claimed(row),
+                    Attempt("dead", "the receiver is no longer configured", now_ms, 0),
                 )
             connection.execute(update(outbox).where(*stranger).values(outcome="dead", finished_ms=now_ms))
         return len(rows)
@@ -200,10 +181,33 @@ class Outbox:
         row = connection.execute(select(outbox).where(*where).with_for_update()).one_or_none()
         if row is None or row.next_ms > now_ms or not self._free(row.lease_owner, row.lease_until_ms, now_ms):
             return None
+        if row.lease_owner is not None:
+            detail = "interrupted: the process that was sending it ended, or took too long"
+            _note(connection, _claimed(row, row.attempts), Attempt("retry", detail, now_ms, 0))
         connection.execute(
             update(outbox)
             .where(*where)
             .values(lease_owner=str(self._owner), lease_until_ms=now_ms + lease_ms, attempts=row.attempts + 1)
         )
-        notification = Notification(row.id, row.receiver, row.group_key, row.status, row.body, row.created_ms)
-        return Claim(notification, row.attempts + 1, row.summary)
+        return _claimed(row)
+
+
+def _claimed(row: Any, attempt: int | None = None) -> Claim:
+    notification = Notification(row.id, row.receiver, row.group_key, row.status, row.body, row.created_ms)
+    return Claim(notification, row.attempts + 1 if attempt is None else attempt, row.summary)
+
+
+def _note(connection: Connection, claim: Claim, attempt: Attempt) -> None:
+    connection.execute(
+        insert(attempts).values(
+            notification_id=claim.notification.id,
+            receiver=claim.notification.receiver,
+            status=claim.notification.status,
+            summary=claim.summary,
+            attempt=claim.attempt,
+            at_ms=attempt.at_ms,
+            duration_ms=attempt.duration_ms,
+            outcome=attempt.outcome,
+            detail=attempt.detail[:DETAIL_CHARS_MAX],
+        )
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, case, inspect, select
+from sqlalchemy import Connection, case, exists, inspect, select
 
 from ninesight_alerts.contract import AlertState, AlertView, DeliveryView, RuleView
 from ninesight_alerts.database import Database
@@ -59,7 +59,7 @@ class DatabaseAlerts:
         """Return the latest attempts, newest first, and before them what waits for its first attempt."""
         waiting = (
             select(outbox)
-            .where(outbox.c.outcome == "waiting", outbox.c.attempts == 0)
+            .where(outbox.c.outcome == "waiting", ~exists().where(attempts.c.notification_id == outbox.c.id))
             .order_by(outbox.c.seq.desc())
             .limit(_bounded(limit))
         )

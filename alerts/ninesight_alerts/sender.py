@@ -85,10 +85,14 @@ class Sender:
         """Look at the outbox now: something was committed."""
         self._wake.set()
 
-    def stop(self, timeout_s: float = 15.0) -> None:
-        """Finish the attempt under way and end. Safe to call twice."""
+    def begin_stop(self) -> None:
+        """Begin nothing new after the attempt under way."""
         self._stopping = True
         self._wake.set()
+
+    def stop(self, timeout_s: float = 15.0) -> None:
+        """Finish the attempt under way and end. Safe to call twice."""
+        self.begin_stop()
         if self._thread is not None:
             self._thread.join(timeout_s)
             if self._thread.is_alive():

@@ -108,6 +108,18 @@ def test_two_processes_never_hold_the_same(world):
     assert sorted(got) == names
 
 
+def test_an_interrupted_attempt_is_in_the_ledger(world):
+    """Who takes over a lease writes down that the attempt before had no end."""
+    put(world, "a1")
+    assert [view.outcome for view in world.reader().deliveries()] == ["waiting"]
+    claim(world, 0, outbox=Outbox(world.database(), owner=Owner("elsewhere", 1, "t")))
+    assert [view.outcome for view in world.reader().deliveries()] == ["waiting"]
+    finish(world, "a1", "delivered", now_ms=1_000)
+    views = world.reader().deliveries()
+    assert [(view.attempt, view.outcome) for view in views] == [(2, "delivered"), (1, "retry")]
+    assert views[1].detail.startswith("interrupted")
+
+
 def test_the_ledger_has_every_attempt(world):
     """Newest first, with number, outcome and words."""
     put(world, "a1")
