@@ -12,7 +12,7 @@ from bisect import bisect_left
 from functools import cache
 from math import frexp, isqrt, ldexp
 
-__all__ = ["SCHEMA_MAX", "SCHEMA_MIN", "bucket_index", "relative_error", "upper_bound"]
+__all__ = ["SCHEMA_MAX", "SCHEMA_MIN", "bucket_index", "bucket_of", "relative_error", "upper_bound"]
 
 SCHEMA_MAX = 8
 SCHEMA_MIN = -4
@@ -43,6 +43,21 @@ def bucket_index(value: float, schema: int) -> int:
     if fraction == 0.5:
         exponent -= 1
     return -(-exponent >> -schema)
+
+
+def bucket_of(value: float, schema: int) -> tuple[int, float]:
+    """Return (index, upper bound) of the bucket that holds a finite value > 0, in one step."""
+    if schema <= 0:
+        index = bucket_index(value, schema)
+        return index, upper_bound(index, schema)
+    edges = octave(schema)
+    fraction, exponent = frexp(value)
+    step = bisect_left(edges, fraction)
+    index = ((exponent - 1) << schema) + step
+    try:
+        return index, ldexp(edges[step], exponent) if step < len(edges) else ldexp(1.0, exponent)
+    except OverflowError:
+        return index, sys.float_info.max
 
 
 def upper_bound(index: int, schema: int) -> float:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from itertools import accumulate
 from math import isfinite
 
-from ninesight.buckets import SCHEMA_MIN, bucket_index, relative_error, upper_bound
+from ninesight.buckets import SCHEMA_MIN, bucket_of, relative_error
 from ninesight.contract import HistogramValue
 
 __all__ = ["SPAN_MAX", "ZERO_THRESHOLD", "Histogram"]
@@ -164,8 +164,10 @@ def _count_sorted(counts: dict[int, int], batch: list[float], position: int, sch
     """Count ascending positive values from `position` on, one step per occupied bucket."""
     size = len(batch)
     while position < size:
-        index = bucket_index(batch[position], schema)
-        after = bisect_right(batch, upper_bound(index, schema), position)
+        index, bound = bucket_of(batch[position], schema)
+        after = position + 1
+        if after < size and batch[after] <= bound:
+            after = bisect_right(batch, bound, after)
         counts[index] = counts.get(index, 0) + after - position
         position = after
 

@@ -34,6 +34,7 @@ AGGREGATION_S_MAX = 0.25
 
 _AGGREGATION_S_MIN = 0.01
 _EXIT_TIMEOUT_S = 2.0
+_OTHER = (OTHER, OTHER)
 
 
 class Runtime:
@@ -44,13 +45,14 @@ class Runtime:
         self._config: SdkConfig | None = None
         self._fallback: SdkConfig | None = None
         self._lock = threading.RLock()
+        self._series_lock = threading.Lock()
         self._series: dict[tuple[str, str], ModelSeries] = {}
         self._exporter: Exporter | None = None
         self._own_exporter: Exporter | None = None
         self._off = False
         self._registered = False
         self.faults = Faults()
-        self.buffers = Buffers(SdkConfig.buffer_records_max, on_use=self.start)
+        self.buffers = Buffers(SdkConfig.buffer_records_max, on_use=self._start_unless_busy)
         self._begin()
 
     def _begin(self) -> None:
@@ -92,13 +94,14 @@ class Runtime:
 
     def _adjust(self, config: SdkConfig) -> None:
         """Have the series follow the settings. Raises ConfigError, before any of them changed."""
-        counted = [series for series in self._series.values() if series.counted]
+        known = list(self._series.values())
+        counted = [series for series in known if series.counted]
         if counted and config.buckets != self.config.buckets:
             raise ConfigError(
                 f"buckets must be set before the first recorded call, but {counted[0].model!r} has "
                 f"{counted[0].counted}; call configure(buckets=...) at start"
             )
-        for series in self._series.values():
+        for series in known:
             series.adjust(
                 bounds=config.buckets,
                 buckets_max=config.histogram_buckets_max,
@@ -124,19 +127,18 @@ class Runtime:
         if found is not None:
             return found
         model, version = key = (clean(model), clean(version))
-        with self._lock:
-            if key not in self._series and key != (OTHER, OTHER):
-                own = len(self._series) - ((OTHER, OTHER) in self._series)
-                if own >= self.config.models_max:
-                    self.faults.exceed("model versions", self.config.models_max)
-                    return self.series(OTHER, OTHER)
+        config = self.config
+        with self._series_lock:
+            if key not in self._series and len(self._series) - (_OTHER in self._series) >= config.models_max:
+                self.faults.exceed("model versions", config.models_max)
+                model, version = key = _OTHER
             if key not in self._series:
                 self._series[key] = ModelSeries(
                     model,
                     version,
-                    bounds=self.config.buckets,
-                    buckets_max=self.config.histogram_buckets_max,
-                    stages_max=self.config.stages_max,
+                    bounds=config.buckets,
+                    buckets_max=config.histogram_buckets_max,
+                    stages_max=config.stages_max,
                     buffers=self.buffers,
                     faults=self.faults,
                 )
@@ -166,6 +168,14 @@ class Runtime:
                 self._registered = True
                 atexit.register(self.shutdown)
                 on_fork(self._after_fork)
+
+    def _start_unless_busy(self) -> None:
+        """Start from a request: whoever holds the lock is starting or stopping, and a request never waits."""
+        if self._lock.acquire(blocking=False):
+            try:
+                self.start()
+            finally:
+                self._lock.release()
 
     def flush(self, timeout_s: float = 5.0) -> bool:
         """Bring everything recorded so far into the totals and out; False if an export failed or took too long."""
@@ -228,7 +238,7 @@ class Runtime:
             self.faults.clear()
             self.buffers.forget_drops()
             self._begin()
-            for series in self._series.values():
+            for series in list(self._series.values()):
                 series.clear()
                 series.forget_gauges()
             self.buffers.resize(SdkConfig.buffer_records_max)
@@ -321,6 +331,7 @@ class Runtime:
     def _after_fork(self) -> None:
         """Make the child its own: nothing of the parent's counts, fresh locks, threads on first use."""
         self._lock = threading.RLock()
+        self._series_lock = threading.Lock()
         self.buffers.clear()
         self._exporter = None
         self.faults.clear()

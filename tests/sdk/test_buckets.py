@@ -7,7 +7,15 @@ from fractions import Fraction
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from ninesight.buckets import SCHEMA_MAX, SCHEMA_MIN, bucket_index, octave, relative_error, upper_bound
+from ninesight.buckets import (
+    SCHEMA_MAX,
+    SCHEMA_MIN,
+    bucket_index,
+    bucket_of,
+    octave,
+    relative_error,
+    upper_bound,
+)
 
 SCHEMAS = st.integers(SCHEMA_MIN, SCHEMA_MAX)
 POSITIVE = st.floats(min_value=2.0**-128, max_value=sys.float_info.max)  # Below it is the zero bucket.
@@ -18,6 +26,7 @@ def test_a_value_lies_above_the_bucket_before_and_within_its_own(value, schema):
     """Bucket i covers (bound(i - 1), bound(i)]."""
     index = bucket_index(value, schema)
     assert upper_bound(index - 1, schema) < value <= upper_bound(index, schema)
+    assert bucket_of(value, schema) == (index, upper_bound(index, schema))
 
 
 @given(st.integers(-128, 1023), SCHEMAS)

@@ -2,10 +2,12 @@
 
 import logging
 import math
+import threading
 
 import ninesight
 import numpy as np
 import pytest
+from ninesight.api import RUNTIME
 from ninesight.testing import histogram, number, total
 
 
@@ -143,6 +145,23 @@ def test_mistakes_of_set_up_code_are_raised_at_once(sdk, decorate, message):
     with pytest.raises(ninesight.ConfigError) as caught:
         decorate()
     assert message in str(caught.value)
+
+
+def test_a_request_waits_for_nobody(sdk):
+    """While settings change or an exporter hangs in another thread, a first call of a new model goes through."""
+    served = threading.Event()
+
+    def request():
+        with ninesight.call("waits-for-nobody") as call:
+            call.add_stage("queue", 0.1)
+        served.set()
+
+    with RUNTIME._lock, RUNTIME.aggregator.lock:
+        thread = threading.Thread(target=request)
+        thread.start()
+        assert served.wait(10)
+        thread.join()
+    assert total(sdk(), "model_requests_total", model="waits-for-nobody") == 1
 
 
 def test_what_goes_wrong_is_told_once_by_the_logger_of_the_sdk(sdk, caplog):

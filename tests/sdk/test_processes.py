@@ -13,7 +13,15 @@ def python(code, *, expect=0, **environment):
     """Run code in a fresh interpreter; return what it printed as JSON, line by line."""
     clean = {key: value for key, value in os.environ.items() if not key.startswith(("NINESIGHT_", "OTEL_"))}
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", textwrap.dedent(code)],
+        [
+            sys.executable,
+            "-W",
+            "error",
+            "-W",
+            "ignore:This process:DeprecationWarning",
+            "-c",
+            textwrap.dedent(code),
+        ],
         capture_output=True,
         text=True,
         timeout=60,
