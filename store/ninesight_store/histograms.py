@@ -1,4 +1,4 @@
-"""Cutting and joining `HistogramColumns`: every helper returns new columns and copies what it keeps."""
+"""Cutting and joining `HistogramColumns`: every helper returns new columns and never changes the given ones."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from ninesight_store.contract import HistogramColumns, Int32, Int64
 
 __all__ = [
     "concat_histograms",
+    "copy_histograms",
     "gather_slices",
     "offsets_of",
     "slice_histograms",
@@ -47,10 +48,19 @@ def gather_slices(offsets: Int64, rows: npt.NDArray[np.integer]) -> tuple[Int64,
 
 
 def take_histograms(columns: HistogramColumns, rows: npt.NDArray[np.integer]) -> HistogramColumns:
-    """Return the points with these row numbers, in this order (repeats allowed); buckets come along."""
+    """Return the points with these row numbers, in this order (repeats allowed); buckets come along.
+
+    Neighbours in ascending order share memory with the given columns.
+    """
     rows = np.asarray(rows, np.int64)
+    if len(rows) and rows[-1] - rows[0] == len(rows) - 1 and bool((rows[1:] > rows[:-1]).all()):
+        return slice_histograms(columns, int(rows[0]), int(rows[-1]) + 1)
     taken: dict[str, npt.NDArray[np.generic]] = {name: getattr(columns, name)[rows] for name in POINT_FIELDS}
     for offsets_name, names in SLICED_FIELDS:
+        if not len(getattr(columns, names[0])):
+            taken[offsets_name] = np.zeros(len(rows) + 1, np.int64)
+            taken |= {name: getattr(columns, name)[:0] for name in names}
+            continue
         taken[offsets_name], positions = gather_slices(getattr(columns, offsets_name), rows)
         for name in names:
             taken[name] = getattr(columns, name)[positions]
@@ -71,6 +81,11 @@ def concat_histograms(pieces: Sequence[HistogramColumns]) -> HistogramColumns:
         for name in names:
             joined[name] = np.concatenate([getattr(piece, name) for piece in kept])
     return HistogramColumns(**joined)
+
+
+def copy_histograms(columns: HistogramColumns) -> HistogramColumns:
+    """Return the same points in memory of their own."""
+    return HistogramColumns(**{name: np.array(array) for name, array in vars(columns).items()})
 
 
 def slice_histograms(columns: HistogramColumns, low: int, high: int) -> HistogramColumns:

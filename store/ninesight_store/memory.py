@@ -18,7 +18,7 @@ from ninesight_store.contract import (
     Matcher,
     Metadata,
 )
-from ninesight_store.histograms import concat_histograms, take_histograms, with_series
+from ninesight_store.histograms import concat_histograms, copy_histograms, take_histograms, with_series
 from ninesight_store.matchers import compile_matchers, labels_match
 from ninesight_store.validation import check_batch, check_table
 
@@ -61,7 +61,7 @@ class MemoryStore:
                     )
                 )
             if len(batch.histograms):
-                points = take_histograms(batch.histograms, np.arange(len(batch.histograms)))
+                points = copy_histograms(batch.histograms)
                 self._points.append(with_series(points, ids[points.series].astype(np.int32)))
                 self._point_order.append(np.full(len(points), self._writes, np.int64))
             self._metadata.update({entry.metric: entry for entry in batch.metadata})

@@ -1,0 +1,233 @@
+"""Retention, maintenance, sizes, metadata, group commit: what happens to a store over its life."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import numpy as np
+import pytest
+from ninesight_store import (
+    LocalStore,
+    Maintenance,
+    Matcher,
+    MatchOp,
+    RetryableError,
+    StoreConfig,
+    StoreSettings,
+    labels_of,
+)
+from ninesight_store.testing import Point, batch_of, samples_of
+from pydantic import ValidationError
+
+HOUR_MS = 3_600_000
+SETTINGS = StoreSettings(seal_after_ms=0, retention_ms=10 * HOUR_MS)
+
+
+def filled(store, hours, name="m"):
+    for hour in hours:
+        store.write(
+            batch_of({name: [(hour * HOUR_MS + second * 60_000, float(second)) for second in range(60)]})
+        )
+
+
+def wait_until(condition, timeout_s=20.0):
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "the condition did not come true"
+        time.sleep(0.01)
+
+
+def test_retention_drops_what_is_old_hot_and_sealed(tmp_path):
+    """Samples past retention go, with the series that have nothing left; all others stay, and ids are not reused."""
+    with LocalStore(tmp_path / "store.db", SETTINGS) as store:
+        filled(store, range(4), "old")
+        filled(store, range(8, 12))
+        store.seal(10 * HOUR_MS)
+        report = store.retain(20 * HOUR_MS)
+        assert (report.chunks, report.samples, report.series) == (6, 360, 1)
+        assert store.series([], 0, 2**50) == (labels_of("m"),)
+        assert list(samples_of(store.select([], 0, 2**50))) == [labels_of("m")]
+        filled(store, [19], "old")
+        got = samples_of(store.select([], 0, 2**50))
+        assert {labels: len(pairs) for labels, pairs in got.items()} == {
+            labels_of("m"): 120,
+            labels_of("old"): 60,
+        }
+
+
+def test_a_writer_with_remembered_ids_survives_the_drop_of_its_series(tmp_path):
+    """A table whose series were dropped, even by another process, gets new ids with its next batch."""
+    path = tmp_path / "store.db"
+    early = batch_of({"m": [(0, 1.0)]})
+    with LocalStore(path, SETTINGS) as store, LocalStore(path, SETTINGS) as other:
+        store.write(early)
+        assert other.retain(100 * HOUR_MS).series == 1
+        store.write(early)
+        assert samples_of(other.select([], 0, 1)) == {labels_of("m"): [(0, 1.0)]}
+
+
+def test_two_stores_on_one_file_both_write(tmp_path):
+    """Series and layouts found by one writer are known to the other; no id is given twice."""
+    path = tmp_path / "store.db"
+    with LocalStore(path, SETTINGS) as one, LocalStore(path, SETTINGS) as two:
+        for tick in range(10):
+            one.write(batch_of({f"a{tick}": [(tick, 1.0)], "both": [(tick, 1.0)]}))
+            two.write(batch_of({f"b{tick}": [(tick, 2.0)], "both": [(tick + 100, 2.0)]}))
+        assert len(one.select([], 0, 1000).labels) == 21
+        assert len(samples_of(two.select([], 0, 1000))[labels_of("both")]) == 20
+
+
+def test_merging_joins_chunks_and_late_samples(tmp_path):
+    """A closed block becomes one chunk a series; late samples join it, and nothing changes to a reader."""
+    with LocalStore(tmp_path / "store.db", SETTINGS) as store:
+        filled(store, range(6))
+        store.seal(6 * HOUR_MS)
+        before = samples_of(store.select([], 0, 2**50))
+        assert store.stat().chunks == 6
+        assert (store.merge(6 * HOUR_MS).chunks_before, store.stat().chunks) == (6, 1)
+        assert samples_of(store.select([], 0, 2**50)) == before
+        store.write(batch_of({"m": [(30_000, 7.0), (60_000, 8.0)]}))
+        store.seal(6 * HOUR_MS)
+        store.merge(6 * HOUR_MS)
+        assert store.stat().chunks == 1
+        after = dict(samples_of(store.select([], 0, 2**50))[labels_of("m")])
+        assert after == dict(before[labels_of("m")]) | {30_000: 7.0, 60_000: 8.0}
+        assert store.merge(6 * HOUR_MS).chunks_before == 0
+
+
+def test_stat_tells_what_is_there(tmp_path):
+    """Hot and sealed samples, points, ages and bytes add up to what was written."""
+    with LocalStore(tmp_path / "store.db", SETTINGS) as store:
+        filled(store, range(2))
+        store.write(batch_of({"h": [(HOUR_MS, Point(1, 1.0, {1: 1}))]}))
+        store.seal(HOUR_MS)
+        stat = store.stat()
+        assert (stat.series, stat.hot_rows, stat.hot_samples, stat.hot_points) == (2, 2, 60, 1)
+        assert (stat.chunks, stat.sealed_samples, stat.sealed_points) == (1, 60, 0)
+        assert (stat.oldest_ms, stat.newest_ms) == (0, HOUR_MS + 59 * 60_000)
+        assert 0 < stat.sealed_bytes < 60 * 16
+        assert stat.size_bytes >= 4096
+        assert (stat.counters["samples_written"], stat.counters["rows_sealed"]) == (121, 1)
+
+
+def test_maintenance_seals_merges_and_drops_by_itself(tmp_path):
+    """The thread works by the store's clock, counts errors, goes on after them, and ends when asked."""
+    clock = [0]
+    settings = StoreSettings(
+        seal_after_ms=0, retention_ms=10 * HOUR_MS, maintenance_interval_ms=10, busy_timeout_ms=20
+    )
+    with LocalStore(tmp_path / "store.db", settings, now_ms=lambda: clock[0]) as store:
+        filled(store, range(6))
+        maintenance = Maintenance(store)
+        maintenance.start()
+        maintenance.start()
+        wait_until(lambda: maintenance.stat().turns > 0)
+        clock[0] = 6 * HOUR_MS
+        wait_until(lambda: store.stat().chunks == 1)
+        clock[0] = 30 * HOUR_MS
+        wait_until(lambda: store.stat().series == 0)
+        maintenance.stop()
+        maintenance.stop()
+        assert maintenance.stat().sealed_samples == 360
+        assert maintenance.stat().retired_samples == 360
+        assert maintenance.stat().errors == 0
+    assert not [thread for thread in threading.enumerate() if "maintenance" in thread.name]
+
+
+def test_maintenance_counts_errors_and_tries_again(tmp_path):
+    """A store that raises does not end the thread; the next turn does the work."""
+
+    class Failing(LocalStore):
+        failures = 2
+
+        def seal(self, now_ms=None):
+            if self.failures:
+                self.failures -= 1
+                raise RetryableError("the disk is full")
+            return super().seal(now_ms)
+
+    with Failing(tmp_path / "store.db", SETTINGS, now_ms=lambda: 2 * HOUR_MS) as store:
+        filled(store, [0])
+        maintenance = Maintenance(store)
+        for _ in range(4):
+            maintenance.turn()
+        stat = maintenance.stat()
+        assert (stat.turns, stat.errors, stat.sealed_samples) == (4, 2, 60)
+        assert "disk is full" in stat.last_error
+
+
+@pytest.mark.parametrize("wait_ms", [0, 5])
+def test_concurrent_small_batches_share_commits(tmp_path, wait_ms):
+    """Writers that wait for the same commit ride together; every batch is there once its write returned."""
+    writers, ticks = 16, 25
+    with LocalStore(tmp_path / "store.db", StoreSettings(group_commit_ms_max=wait_ms)) as store:
+        barrier = threading.Barrier(writers)
+        lost = []
+
+        def write(writer):
+            barrier.wait()
+            name = Matcher("__name__", MatchOp.EQUAL, f"m{writer}")
+            for tick in range(ticks):
+                store.write(batch_of({f"m{writer}": [(tick, float(tick))]}))
+            if len(store.select([name], 0, ticks).values) != ticks:
+                lost.append(writer)
+
+        threads = [threading.Thread(target=write, args=(number,)) for number in range(writers)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert lost == []
+        counters = store.stat().counters
+        assert counters["batches_written"] == writers * ticks
+        assert counters["commits"] < writers * ticks / 2
+
+
+def test_the_newest_metadata_wins_over_a_restart(tmp_path):
+    """Metadata is kept in the file."""
+    from ninesight_store import Metadata
+
+    path = tmp_path / "store.db"
+    for text in ("old", "new"):
+        with LocalStore(path) as store:
+            store.write(batch_of({}, [Metadata("m", "gauge", "seconds", text)]))
+    with LocalStore(path) as store:
+        assert list(store.metadata()) == [Metadata("m", "gauge", "seconds", "new")]
+
+
+def test_a_batch_across_hours_is_cut_and_comes_back_whole(tmp_path):
+    """A backfill of ten days in one batch seals hour by hour."""
+    times = np.arange(0, 240 * HOUR_MS, HOUR_MS // 4)
+    with LocalStore(tmp_path / "store.db", SETTINGS) as store:
+        store.write(batch_of({"m": [(int(t), float(t)) for t in times[::-1]]}))
+        assert store.stat().hot_rows == 240
+        store.seal(100 * HOUR_MS)
+        columns = store.select([], 0, 2**50)
+        assert columns.timestamps.tolist() == times.tolist()
+        assert columns.values.tolist() == times.astype(float).tolist()
+
+
+def test_config_becomes_settings():
+    """A person writes durations and MiB; code gets milliseconds and bytes."""
+    settings = StoreConfig(retention="1d12h", seal_after="90s", size_max_mb=2).settings()
+    assert (settings.retention_ms, settings.seal_after_ms) == (36 * HOUR_MS, 90_000)
+    assert settings.size_bytes_max == 2 * 2**20
+    assert StoreConfig().settings() == StoreSettings()
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"retention": "5m"}, "retention must be at least 1h, got 5m; raise store.retention"),
+        ({"retention": "soon"}, "a duration must be numbers with ms, s, m, h, d or w"),
+        ({"merge_hours": 5}, "merge_hours must divide 24"),
+        ({"maintenance_interval": "1ms"}, "maintenance_interval must be at least 1s"),
+        ({"retentoin": "15d"}, "Extra inputs are not permitted"),
+    ],
+)
+def test_a_bad_config_says_what_must_hold(given, words):
+    """Every refusal carries the rule and the value."""
+    with pytest.raises(ValidationError) as caught:
+        StoreConfig(**given)
+    assert words in str(caught.value)
