@@ -12,7 +12,7 @@ from ninesight_store.contract import Float64, Int64, Labels
 
 from ninesight_query import ir
 from ninesight_query import labels as label
-from ninesight_query.aggregate_histograms import aggregate_histograms, annotate_ignored
+from ninesight_query.aggregate_histograms import aggregate_grid, annotate_ignored
 from ninesight_query.block import Block, Bool
 from ninesight_query.context import Context
 from ninesight_query.over_time import compensated
@@ -99,8 +99,8 @@ def aggregate(node: ir.Aggregate, block: Block, param: Float64 | None, context: 
     if node.op not in ("sum", "avg"):
         annotate_ignored(node.op, context)
         return Block(groups.labels, values, there, drop_name)
-    objects = aggregate_histograms(node.op, groups.ids, block, there, context)
-    return Block(groups.labels, values, there, drop_name, objects)
+    held = aggregate_grid(node.op, groups.ids, block, there, context)
+    return Block(groups.labels, values, there, drop_name, held)
 
 
 def _floats(

@@ -26,7 +26,7 @@ def finished(block: Block) -> Block:
             label.drop_metadata(labels) if drop else labels
             for labels, drop in zip(block.labels, block.drop_name.tolist(), strict=True)
         ]
-        block = Block(names, block.values, block.present, block.drop_name, block.histograms, block.ordered)
+        block = Block(names, block.values, block.present, block.drop_name, block.held, block.ordered)
     block = merge_same_labels(block)
     if block.ordered:
         return block

@@ -14,6 +14,7 @@ from ninesight_store.contract import Float64, Int64, Labels
 
 from ninesight_query import labels as label
 from ninesight_query.errors import ExecutionError
+from ninesight_query.histogram_grid import HistogramGrid
 
 __all__ = [
     "SAME_LABELSET",
@@ -94,8 +95,8 @@ class Block:
     """[S, T] where `values` counts; False where a histogram stands."""
     drop_name: Bool
     """[S] whether the metric's name must go before the answer (delayed name removal)."""
-    histograms: Objects | None = None
-    """[S, T] Histogram or None; None where the block has no histogram at all."""
+    held: Objects | HistogramGrid | None = None
+    """[S, T] the histograms, as objects or as a lazy grid; None where the block has no histogram at all."""
     ordered: bool = False
     """Whether the order of rows is part of the answer (sort, topk)."""
 
@@ -109,9 +110,16 @@ class Block:
         return int(self.values.shape[1])
 
     @property
+    def histograms(self) -> Objects | None:
+        """[S, T] Histogram or None; None where the block has no histogram at all. Made from a grid if need be."""
+        return self.held.objects() if isinstance(self.held, HistogramGrid) else self.held
+
+    @property
     def has_histogram(self) -> Bool | None:
         """[S, T] or None where there is none."""
-        return None if self.histograms is None else filled(self.histograms)
+        if isinstance(self.held, HistogramGrid):
+            return self.held.present
+        return None if self.held is None else filled(self.held)
 
     @property
     def exists(self) -> Bool:
@@ -127,7 +135,11 @@ class Block:
             self.values[index],
             self.present[index],
             self.drop_name[index],
-            None if self.histograms is None else self.histograms[index],
+            self.held.take(index)
+            if isinstance(self.held, HistogramGrid)
+            else None
+            if self.held is None
+            else self.held[index],
             self.ordered,
         )
 
@@ -178,10 +190,10 @@ def without_name(block: Block, *, delayed: bool) -> Block:
     """Take the metric name away: now, merging equal series, or later, by a mark."""
     if delayed:
         marked = np.ones(len(block), np.bool_)
-        return Block(block.labels, block.values, block.present, marked, block.histograms, block.ordered)
+        return Block(block.labels, block.values, block.present, marked, block.held, block.ordered)
     stripped = [label.drop_metadata(labels) for labels in block.labels]
     return merge_same_labels(
-        Block(stripped, block.values, block.present, block.drop_name, block.histograms, block.ordered)
+        Block(stripped, block.values, block.present, block.drop_name, block.held, block.ordered)
     )
 
 

@@ -91,6 +91,10 @@ class Context:
                 f"{len(columns.labels)}; add matchers, or raise the engine's series_max"
             )
         self._loaded += len(columns.timestamps) + len(columns.histograms)
-        self.check_cells(0, 0)
+        if self._loaded > self.settings.samples_max:
+            raise LimitError(
+                f"a query may load at most {self.settings.samples_max} samples, this one loads {self._loaded}; "
+                "take narrower selectors or shorter ranges, or raise the engine's samples_max"
+            )
         self.check_deadline()
         return Samples.of_columns(columns)

@@ -69,8 +69,7 @@ def _date(name: str) -> Function:
 
 
 def _simple(name: str) -> Function:
-    operation = histogram.SIMPLE_FUNCTIONS[name]
-    return lambda _, args: histogram.simple(args.vector(0), operation, args.context)
+    return lambda _, args: histogram.simple(args.vector(0), name, args.context)
 
 
 def _clamp(_: ir.Call, args: Arguments) -> Block:

@@ -17,7 +17,14 @@ from ninesight_query.histogram_quantile import Note, fractions, quantiles
 from ninesight_query.histogram_stats import averages, stdvars
 from ninesight_query.text import format_ratio
 
-__all__ = ["SIMPLE_FUNCTIONS", "histogram_fraction", "histogram_quantile", "histogram_quantiles", "simple"]
+__all__ = [
+    "SIMPLE_FUNCTIONS",
+    "STACK_FUNCTIONS",
+    "histogram_fraction",
+    "histogram_quantile",
+    "histogram_quantiles",
+    "simple",
+]
 
 Batch = Callable[[Objects], Float64]
 
@@ -30,15 +37,43 @@ SIMPLE_FUNCTIONS: dict[str, Batch] = {
 }
 
 
-def simple(block: Block, function: Batch, context: Context) -> Block:
+STACK_FUNCTIONS: dict[str, Callable[[Stack], Float64]] = {
+    "histogram_avg": lambda stack: stack.sum / stack.count,
+    "histogram_count": lambda stack: stack.count,
+    "histogram_stddev": lambda stack: np.sqrt(stack_stdvar(stack)),
+    "histogram_stdvar": stack_stdvar,
+    "histogram_sum": lambda stack: stack.sum,
+}
+"""The same over whole series."""
+
+
+def simple(block: Block, name: str, context: Context) -> Block:
     """One number from each histogram; floats drop out."""
     has = block.has_histogram
-    if has is None or block.histograms is None:
+    if has is None:
         return Block.empty(block.steps)
     values = np.zeros(block.values.shape)
     with np.errstate(all="ignore"):
-        values[has] = function(block.histograms[has])
+        rest = _dense_rows(block, values, STACK_FUNCTIONS[name], context)
+        if rest.any() and block.histograms is not None:
+            values[rest] = SIMPLE_FUNCTIONS[name](block.histograms[rest])
     return _without_name(block.floats(values, has), context)
+
+
+def _dense_rows(
+    block: Block, values: Float64, function: Callable[[Stack], Float64], context: Context
+) -> Bool:
+    """Fill the rows of `values` that are there as matrices; returns where histograms are left to do."""
+    has = block.has_histogram
+    assert has is not None
+    if not isinstance(block.held, HistogramGrid):
+        return has
+    rest = has.copy()
+    for row, present, stack in block.held.stacks():
+        context.check_deadline()
+        values[row] = np.where(present, function(stack), 0.0)
+        rest[row] = False
+    return rest
 
 
 def _without_name(block: Block, context: Context) -> Block:

@@ -81,7 +81,7 @@ def _reference(expr: ir.Expr, offset_ms: int = 0, at: ir.At | None = None) -> tu
 
 def _newest(selector: ir.Selector, grid: Grid, context: Context) -> Block:
     """Return the time in seconds of each info series' newest sample."""
-    if instant(selector, grid, context).histograms is not None:
+    if instant(selector, grid, context).held is not None:
         raise ExecutionError("info sample should be float")
     return instant(selector, grid, context, timestamps=True)
 

@@ -84,7 +84,7 @@ def _renamed(block: Block, rename: Callable[[Labels], Labels | None], target: st
         names.append(labels if new is None else new)
         if new is not None and target == label.METRIC_NAME:
             drop_name[row] = False
-    out = Block(names, block.values, block.present, drop_name, block.histograms, block.ordered)
+    out = Block(names, block.values, block.present, drop_name, block.held, block.ordered)
     return merge_same_labels(out)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from ninesight_store.contract import Float64, Int64
 
 from ninesight_query.block import Bool
-from ninesight_query.quantiles import quantile_of_sorted
+from ninesight_query.quantiles import quantile_of_column, quantile_of_sorted
 from ninesight_query.select import Window
 
 __all__ = [
@@ -207,7 +207,19 @@ def ts_of_minimum(window: Window, params: Params) -> Result:
 
 
 def stdvar(window: Window, _: Params) -> Result:
-    """Population variance: Welford's recurrence with compensation, as Prometheus does."""
+    """Population variance."""
+    slices = window.slices()
+    if slices is None:
+        return _welford(window), window.count >= 1
+    out = np.zeros(window.shape)
+    for step, columns in slices:
+        part = window.tile.values[:, columns]
+        out[:, step] = np.var(part - part[:, :1], axis=1)
+    return out, window.count >= 1
+
+
+def _welford(window: Window) -> Float64:
+    """Return the variance by Welford's recurrence with compensation, as Prometheus does."""
     shape = window.shape
     mean, mean_lost, squares, squares_lost = (np.zeros(shape) for _ in range(4))
     seen = np.zeros(shape)
@@ -221,7 +233,7 @@ def stdvar(window: Window, _: Params) -> Result:
         new_squares, new_squares_lost = compensated(added, squares, squares_lost)
         squares = np.where(inside, new_squares, squares)
         squares_lost = np.where(inside, new_squares_lost, squares_lost)
-    return (squares + squares_lost) / seen, window.count >= 1
+    return (squares + squares_lost) / seen
 
 
 def stddev(window: Window, params: Params) -> Result:
@@ -256,6 +268,13 @@ def _by_rows(window: Window) -> list[Window]:
 
 def quantile(window: Window, params: Params) -> Result:
     """The q-quantile, linear between neighbours; NaN counts as the smallest value."""
+    slices = window.slices()
+    if slices is not None and not np.isnan(window.tile.values).any():
+        found = np.zeros(window.shape)
+        for step, columns in slices:
+            part = np.sort(window.tile.values[:, columns], axis=1)
+            found[:, step] = quantile_of_column(float(params[0][step]), part)
+        return found, window.count >= 1
     out = [quantile_of_sorted(params[0], *_sorted(part)) for part in _by_rows(window)]
     return np.concatenate(out), window.count >= 1
 

@@ -226,8 +226,6 @@ class _Converter:
         if op in "<>" and next(self._trims):
             op += "/"
         right = self.convert(node.rhs)
-        if op in ("</", ">/") and left.type is ir.ValueType.SCALAR and right.type is ir.ValueType.SCALAR:
-            raise ParseError(f"the operator {op} needs a histogram on its left: {excerpt(self._query)}")
         modifier = node.modifier
         if modifier is None:
             many = ir.Cardinality.MANY_TO_MANY if op in _SET_OPS else ir.Cardinality.ONE_TO_ONE

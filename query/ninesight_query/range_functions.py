@@ -14,6 +14,7 @@ from ninesight_query import range_histograms as histogram
 from ninesight_query.block import Block, Bool, without_name
 from ninesight_query.context import Context
 from ninesight_query.errors import ExecutionError
+from ninesight_query.range_grid import apply_to_grid
 from ninesight_query.select import RangeVector, Window
 
 __all__ = ["RANGE_FUNCTIONS", "RangeFunction", "call_range"]
@@ -83,7 +84,7 @@ def call_range(name: str, vector: RangeVector, params: Sequence[Float64], contex
             values[rows], present[rows] = function.kernel(window, params)
     histograms = None
     if samples.histograms:
-        histograms = histogram.apply(name, function.handler, vector, params, values, present, context)
+        histograms = apply_to_grid(name, function.handler, vector, params, values, present, context)
     if name in ("rate", "increase"):
         _annotate_counters(vector, present, context)
     block = Block(samples.labels, values, present, samples.drop_name.copy(), histograms)

@@ -7,7 +7,7 @@ hints) goes before speed. A handler is asked only for windows that hold at least
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -32,7 +32,7 @@ from ninesight_query.histogram_rate import rate as histogram_rate
 from ninesight_query.histogram_reset import detect_reset
 from ninesight_query.select import RangeVector
 
-__all__ = ["KEEP", "Handler", "HistogramWindow", "apply"]
+__all__ = ["KEEP", "Handler", "HistogramWindow", "apply", "note_all"]
 
 
 class Keep:
@@ -81,15 +81,20 @@ def apply(
     values: Float64,
     present: Bool,
     context: Context,
+    rows: Collection[int] | None = None,
 ) -> Objects | None:
-    """Run the handler over every window with a histogram; `values` and `present` are corrected in place."""
+    """Run the handler over every window with a histogram; `values` and `present` are corrected in place.
+
+    `rows` limits it to some series.
+    """
     samples = vector.samples
     steps = values.shape[1]
     out: Objects | None = None
     starts = np.broadcast_to(vector.starts_ms, (vector.grid.count,))
     ends = np.broadcast_to(vector.ends_ms, (vector.grid.count,))
-    for row, run in samples.histograms.items():
+    for row in samples.histograms if rows is None else rows:
         context.check_deadline()
+        run = samples.histograms[row]
         low, high = vector.run_bounds(run)
         own = slice(int(samples.offsets[row]), int(samples.offsets[row + 1]))
         float_times, floats = samples.times[own], samples.values[own]
@@ -193,23 +198,24 @@ def _extrapolated(window: HistogramWindow, *, is_counter: bool, is_rate: bool) -
     result, notes = histogram_rate(
         window.points, window.times, window.start_ms, window.end_ms, is_counter=is_counter, is_rate=is_rate
     )
-    _note_all(window, notes)
+    note_all(window.notes, window.metric, notes)
     return result
 
 
-def _note_all(window: HistogramWindow, notes: frozenset[RateNote]) -> None:
+def note_all(annotations: Annotations, metric: str, notes: frozenset[RateNote]) -> None:
+    """Say what a rate had to say."""
     for note in notes:
         match note:
             case RateNote.NOT_COUNTER:
-                window.notes.not_counter(window.metric)
+                annotations.not_counter(metric)
             case RateNote.NOT_GAUGE:
-                window.notes.not_gauge(window.metric)
+                annotations.not_gauge(metric)
             case RateNote.MIXED_SCHEMAS:
-                window.notes.mixed_schemas(window.metric)
+                annotations.mixed_schemas(metric)
             case RateNote.RECONCILED_SUBTRACTION:
-                window.notes.reconciled("subtraction")
+                annotations.reconciled("subtraction")
             case RateNote.RECONCILED_ADDITION:
-                window.notes.reconciled("addition")
+                annotations.reconciled("addition")
 
 
 def irate(window: HistogramWindow) -> Outcome:

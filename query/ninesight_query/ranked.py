@@ -25,6 +25,8 @@ def ranked(node: ir.Aggregate, block: Block, param: Float64, context: Context) -
     """Evaluate topk, bottomk, limitk or limit_ratio; `param` is k or the ratio, [T]."""
     groups = groups_of(block, node.labels, without=node.without)
     wanted = _checked(node.op, param, context)
+    if not len(block):
+        return Block.empty(block.steps)
     if node.op == "limit_ratio":
         return _masked(block, block.exists & _ratio(block, wanted))
     exists = block.exists if node.op == "limitk" else block.present

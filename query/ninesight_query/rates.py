@@ -19,6 +19,8 @@ __all__ = ["changes", "delta", "idelta", "increase", "irate", "rate", "resets"]
 Result = tuple[Float64, Bool]
 Params = Sequence[Float64]
 
+RELATIVE_ERROR_MAX = 1e-10
+
 
 def rate(window: Window, _: Params) -> Result:
     """Per-second increase of a counter."""
@@ -71,18 +73,30 @@ def _add_resets(window: Window, result: Float64) -> Float64:
     if not len(rows):
         return result
     part = window.rows(rows)
-    lost = np.where(falls[rows], values[rows, :-1], 0.0)
-    before = np.zeros((len(rows), values.shape[1]))
-    np.cumsum(lost, axis=1, out=before[:, 1:])
     shape = (len(rows), result.shape[1])
     first = np.broadcast_to(part.first, shape)
-    last = np.broadcast_to(part.last, shape)
-    added = np.take_along_axis(before, last, 1) - np.take_along_axis(before, first, 1)
-    for row in np.flatnonzero(~np.isfinite(before[:, -1])):
-        for step in range(shape[1]):
-            added[row, step] = lost[row, first[row, step] : max(first[row, step], last[row, step])].sum()
+    last = np.maximum(np.broadcast_to(part.last, shape), first)
+    lost = np.where(falls[rows], values[rows, :-1], 0.0)
+    number, total = (_between(each, first, last) for each in (falls[rows].astype(np.float64), lost))
+    added = np.where(number > 0, total, 0.0)
+    # Prefix sums lose digits where a far larger reset lies outside the window: those are summed again.
+    noise = np.abs(lost).sum(axis=1, keepdims=True) * (lost.shape[1] * np.finfo(np.float64).eps)
+    whole = (lost == np.rint(lost)).all(axis=1, keepdims=True) & (
+        np.abs(lost).sum(axis=1, keepdims=True) < 2.0**52
+    )
+    doubtful = (number > 0) & ~whole & ~(noise <= np.abs(added) * RELATIVE_ERROR_MAX)
+    for row, step in zip(*(index.tolist() for index in np.nonzero(doubtful)), strict=True):
+        added[row, step] = lost[row, first[row, step] : last[row, step]].sum()
     out = result.copy()
     out[rows] += added
+    return out
+
+
+def _between(events: Float64, first: Int64, last: Int64) -> Float64:
+    """Sum [R, N-1] what lies between samples first and last of each window."""
+    before = np.zeros((events.shape[0], events.shape[1] + 1))
+    np.cumsum(events, axis=1, out=before[:, 1:])
+    out: Float64 = np.take_along_axis(before, last, 1) - np.take_along_axis(before, first, 1)
     return out
 
 

@@ -30,6 +30,25 @@ def predict_linear(window: Window, params: Params) -> Result:
 
 
 def _line(window: Window, origin_ms: Int64) -> tuple[Float64, Float64]:
+    """Return the slope and the value at the origin."""
+    slices = window.slices()
+    if slices is None:
+        return _line_by_sums(window, origin_ms)
+    slope, intercept = np.zeros(window.shape), np.zeros(window.shape)
+    for step, columns in slices:
+        x = (window.tile.times[0, columns] - origin_ms[0, step]) / 1000.0
+        y = window.tile.values[:, columns]
+        mean_x = x.mean()
+        apart = x - mean_x
+        rise = y - y[:, :1]
+        slope[:, step] = (rise @ apart) / (apart @ apart)
+        intercept[:, step] = y[:, 0] + rise.mean(axis=1) - slope[:, step] * mean_x
+    # An infinite sample leaves no line, as where the sums over it cancel to NaN.
+    lost = ~np.isfinite(slope) | ~np.isfinite(intercept)
+    return np.where(lost, np.nan, slope), np.where(lost, np.nan, intercept)
+
+
+def _line_by_sums(window: Window, origin_ms: Int64) -> tuple[Float64, Float64]:
     """Return slope and the value at the origin; x in seconds from the origin, sums compensated."""
     shape = window.shape
     sums = [np.zeros(shape) for _ in range(4)]

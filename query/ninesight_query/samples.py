@@ -16,8 +16,9 @@ from ninesight_store.contract import STALE_BITS, Columns, Float64, Int64, Labels
 
 from ninesight_query.block import Bool, Objects
 from ninesight_query.histogram import is_stale
+from ninesight_query.histogram_table import HistogramTable
 
-__all__ = ["CELLS_MAX", "HistogramRun", "Samples", "Tile", "is_stale_bits"]
+__all__ = ["CELLS_MAX", "HistogramRun", "Samples", "StoredRuns", "Tile", "is_stale_bits"]
 
 T = TypeVar("T", np.float64, np.int64)
 
@@ -46,6 +47,31 @@ class HistogramRun:
             return self
         good = ~self.stale
         return HistogramRun(self.times[good], self.points[good], self.stale[good])
+
+
+class StoredRuns(Mapping[int, HistogramRun]):
+    """The histograms of stored series, made into objects when a series is asked for."""
+
+    def __init__(self, table: HistogramTable, *, clean: bool = False) -> None:
+        self.table = table
+        self._clean = clean
+        self._rows = table.rows()
+        self._made: dict[int, HistogramRun] = {}
+
+    def __getitem__(self, row: int) -> HistogramRun:
+        """Return the run of one series. Raises KeyError where it has no histogram."""
+        if row not in self._made:
+            times, points = self.table.points(row)
+            stale = np.fromiter((is_stale(point) for point in points), np.bool_, len(points))
+            run = HistogramRun(times, points, stale)
+            self._made[row] = run.without_stale() if self._clean else run
+        return self._made[row]
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._rows)
+
+    def __len__(self) -> int:
+        return len(self._rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,26 +137,23 @@ class Samples:
     _tiles: list[Tile] | None = None
     _clean: Samples | None = None
     _stale: Bool | None = field(default=None, repr=False)
+    table: HistogramTable | None = None
+    """The same histograms as matrices; None where they were computed (a subquery)."""
 
     @staticmethod
     def of_columns(columns: Columns) -> Samples:
         """Take over what the store selected."""
-        runs: dict[int, HistogramRun] = {}
+        table = None
         if len(columns.histograms):
-            from ninesight_query.histogram_columns import from_columns
-
-            points = from_columns(columns.histograms)
-            stale = np.fromiter((is_stale(point) for point in points), np.bool_, len(points))
-            for row in np.flatnonzero(np.diff(columns.histogram_offsets)):
-                part = slice(int(columns.histogram_offsets[row]), int(columns.histogram_offsets[row + 1]))
-                runs[int(row)] = HistogramRun(columns.histograms.timestamps[part], points[part], stale[part])
+            table = HistogramTable(columns.histograms, columns.histogram_offsets)
         return Samples(
             columns.labels,
             columns.offsets,
             columns.timestamps,
             columns.values,
-            runs,
+            {} if table is None else StoredRuns(table),
             np.zeros(len(columns.labels), np.bool_),
+            table=table,
         )
 
     def __len__(self) -> int:
@@ -147,7 +170,11 @@ class Samples:
     def clean(self) -> Samples:
         """Return the samples without stale markers (what a range sees)."""
         if self._clean is None:
-            runs = {row: run.without_stale() for row, run in self.histograms.items()}
+            runs: Mapping[int, HistogramRun]
+            if isinstance(self.histograms, StoredRuns):
+                runs = StoredRuns(self.histograms.table, clean=True)
+            else:
+                runs = {row: run.without_stale() for row, run in self.histograms.items()}
             if self.stale.any():
                 good = ~self.stale
                 kept = np.concatenate(([0], np.cumsum(good)))
@@ -160,6 +187,7 @@ class Samples:
                 self._clean = Samples(
                     self.labels, self.offsets, self.times, self.values, runs, self.drop_name, tiles
                 )
+            self._clean.table = self.table
         return self._clean
 
     def tiles(self, steps: int) -> Iterator[Tile]:

@@ -121,6 +121,13 @@ class Window:
             index = self.low + k
             yield np.minimum(index, limit), index < self.high
 
+    def slices(self) -> Iterator[tuple[int, slice]] | None:
+        """Yield each step with a window that is not empty, and its columns; None where rows differ."""
+        if len(self.low) != 1:
+            return None
+        pairs = zip(self.low[0].tolist(), self.high[0].tolist(), strict=True)
+        return ((step, slice(low, high)) for step, (low, high) in enumerate(pairs) if high > low)
+
     def rows(self, which: Int64) -> Window:
         """Return the window of some of the tile's rows."""
         tile = self.tile

@@ -1,0 +1,189 @@
+"""What an engine refuses, and how it says so."""
+
+import itertools
+import threading
+
+import numpy as np
+import pytest
+from ninesight_query import EngineConfig, EngineSettings, LocalEngine
+from ninesight_query.errors import (
+    DeadlineError,
+    ExecutionError,
+    LimitError,
+    ParseError,
+    QueryError,
+    UnavailableError,
+)
+from ninesight_query.testing import engine_over, store_over
+from ninesight_store.errors import StoreError
+from pydantic import ValidationError
+
+LOAD = """
+load 1m
+  up{job="a", instance="1"} 1x60
+  up{job="a", instance="2"} 0x60
+  requests_total{job="a"} 0+60x60
+"""
+
+
+def test_steps_are_limited():
+    """The message names the smallest step that fits."""
+    engine = engine_over(LOAD, EngineSettings(points_per_series_max=10))
+    assert engine.range("up", 0, 540_000, 60_000).value.values.shape == (2, 10)
+    with pytest.raises(LimitError, match="at most 10 steps, got 11; take a step of at least 66667 ms"):
+        engine.range("up", 0, 600_000, 60_000)
+    assert engine.range("up", 0, 600_000, 66_667).value.values.shape[1] <= 10
+
+
+def test_loaded_samples_are_limited():
+    """A query that loads more than samples_max is stopped."""
+    engine = engine_over(LOAD, EngineSettings(samples_max=50))
+    with pytest.raises(LimitError, match="may load at most 50 samples, this one loads 120"):
+        engine.instant("sum(rate(up[1h]))", 3_600_000)
+    assert engine.instant("sum(up)", 60_000).value.values.tolist() == [1.0]
+
+
+def test_cells_of_a_result_are_limited():
+    """A small load that is blown up by many steps is stopped too."""
+    engine = engine_over(LOAD, EngineSettings(samples_max=500))
+    with pytest.raises(LimitError, match="2 series x 1000 steps"):
+        engine.range("up", 0, 999_000, 1_000)
+
+
+def test_series_are_limited():
+    """One selector may match only so many series."""
+    engine = engine_over(LOAD, EngineSettings(series_max=1))
+    with pytest.raises(LimitError, match="may match at most 1 series, this one matches 2"):
+        engine.instant("up", 60_000)
+
+
+def test_query_length_is_limited():
+    """The engine's own bound lies below the parser's."""
+    engine = engine_over(LOAD, EngineSettings(query_length_max=10))
+    with pytest.raises(LimitError, match="at most 10 characters, got 11"):
+        engine.instant("up + up + 1", 0)
+
+
+def test_a_query_ends_at_its_deadline():
+    """The clock is asked between nodes and tiles."""
+    ticks = itertools.count(0.0, 1.0)
+    engine = LocalEngine(store_over(LOAD), EngineSettings(deadline_s=5.0), clock_s=lambda: next(ticks))
+    assert engine.instant("1", 0).value.value == 1.0
+    with pytest.raises(DeadlineError, match="may run at most 5 s"):
+        engine.instant("+".join(["sum(rate(up[5m]))"] * 5), 300_000)
+
+
+def test_kinds_follow_the_http_api():
+    """Each error carries Prometheus' errorType."""
+    assert [error("x").kind for error in (ParseError, LimitError, DeadlineError, UnavailableError)] == [
+        "bad_data",
+        "execution",
+        "timeout",
+        "unavailable",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "step", "says"),
+    [
+        (0, 10, 0, "step must be positive"),
+        (10, 0, 1, "end must not be before start"),
+        (0, 1 << 60, 1 << 55, "end must lie within"),
+    ],
+)
+def test_impossible_grids_are_refused(start, end, step, says):
+    """A range must run forwards in positive steps, within what milliseconds can hold."""
+    with pytest.raises(ParseError, match=says):
+        engine_over(LOAD).range("up", start, end, step)
+
+
+def test_a_range_vector_alone_is_no_range_query():
+    """The message says what is missing."""
+    with pytest.raises(ParseError, match=r"put a function such as rate\(\)"):
+        engine_over(LOAD).range("up[5m]", 0, 60_000, 60_000)
+
+
+@pytest.mark.parametrize(
+    ("query", "says"),
+    [
+        ("up * on(job) up", "found duplicate series for the match group"),
+        ("requests_total * on(job) up", "many-to-many matching not allowed"),
+        ("up * on(job) requests_total", "many-to-one matching must be explicit"),
+        ('label_replace(up, "instance", "x", "", "")', "same labelset"),
+        ("topk(NaN, up)", "Parameter value is NaN"),
+        ('label_replace(up, "a", "b", "job", "(")', "invalid regular expression"),
+        ("double_exponential_smoothing(up[5m], 2, 0.5)", "invalid smoothing factor"),
+    ],
+)
+def test_what_the_data_does_not_allow(query, says):
+    """These are errors of execution, not of syntax."""
+    with pytest.raises(ExecutionError, match=says):
+        engine_over(LOAD).instant(query, 600_000)
+
+
+class Broken:
+    """A source whose disk is gone, or whose code is wrong."""
+
+    def __init__(self, error):
+        self.error = error
+
+    def select(self, matchers, start_ms, end_ms):
+        raise self.error
+
+    series = select
+
+    def metadata(self):
+        raise self.error
+
+
+def test_only_query_errors_leave_the_engine():
+    """A failing store is unavailable, a bug is an execution error; both keep the cause."""
+    engine = LocalEngine(Broken(StoreError("disk I/O error")))
+    for ask in (
+        lambda: engine.instant("up", 0),
+        lambda: engine.range("up", 0, 1, 1),
+        lambda: engine.series([], 0, 1),
+        lambda: engine.label_names([], 0, 1),
+        lambda: engine.label_values("job", [], 0, 1),
+        engine.metadata,
+    ):
+        with pytest.raises(UnavailableError, match="reading the store: disk I/O error"):
+            ask()
+    with pytest.raises(ExecutionError, match="ZeroDivisionError: oops"):
+        LocalEngine(Broken(ZeroDivisionError("oops"))).instant("up", 0)
+
+
+def test_one_engine_serves_eight_threads():
+    """Concurrent queries give what they give alone."""
+    engine = engine_over(LOAD)
+    queries = ["sum(rate(requests_total[5m]))", "up * 2", "max_over_time(up[10m])", "count(up) by (job)"]
+    alone = [engine.range(query, 0, 3_000_000, 60_000).value for query in queries]
+    wrong: list[object] = []
+
+    def work(offset):
+        for k in range(24):
+            number = (k + offset) % len(queries)
+            try:
+                found = engine.range(queries[number], 0, 3_000_000, 60_000).value
+            except QueryError as error:
+                wrong.append(error)
+                continue
+            same = np.array_equal(found.values[found.present], alone[number].values[alone[number].present])
+            if not same or found.labels != alone[number].labels:
+                wrong.append(queries[number])
+
+    threads = [threading.Thread(target=work, args=(k,)) for k in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+def test_configuration_names_the_key():
+    """Durations are text, unknown keys and senseless values are refused."""
+    assert EngineConfig().settings() == EngineSettings()
+    assert EngineConfig(lookback="10m", deadline="500ms").settings().deadline_s == 0.5
+    for wrong in ({"lookback": "0"}, {"lookback": "five"}, {"samples_max": 0}, {"lookbak": "5m"}):
+        with pytest.raises(ValidationError, match=next(iter(wrong))):
+            EngineConfig(**wrong)
