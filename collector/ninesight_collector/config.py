@@ -75,6 +75,10 @@ class ScrapeConfig(_Model):
     """Most labels of one series; a page with more counts as down."""
     label_value_bytes_max: int = Field(default=4096, ge=16)
     """Longest label value in bytes."""
+    native_histograms: bool = True
+    """Ask first for the protobuf format, the one that carries native histograms."""
+    classic_histograms: bool = False
+    """Keep the classic buckets of a histogram that has native ones, too."""
     follow_redirects: bool = True
     """Follow up to 3 redirects, on the same host only."""
 

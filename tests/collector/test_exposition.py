@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ninesight_collector import BatchBuilder
 from ninesight_collector.errors import ExpositionError
-from ninesight_collector.scrape import ExpositionLimits, ExpositionParser
+from ninesight_collector.scrape import ExpositionLimits, ExpositionParser, TargetLabels
 from ninesight_collector.testing import latest
 from ninesight_store.contract import labels_of
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, Summary, generate_latest
@@ -24,7 +24,8 @@ def parsed(text, **given):
     """Parse one page and return {labels: value}."""
     builder = BatchBuilder()
     open_metrics = given.pop("open_metrics", False)
-    ExpositionParser(given.pop("labels", {}), **given).parse(text, builder, NOW_MS, open_metrics=open_metrics)
+    target = TargetLabels(given.pop("labels", {}), given.pop("honour_labels", False))
+    ExpositionParser(target, **given).parse(text, builder, NOW_MS, open_metrics=open_metrics)
     return latest(builder.batch(NOW_MS))
 
 
@@ -69,7 +70,7 @@ def test_metadata_has_the_name_of_the_samples():
         (True, generate_openmetrics(registry())),
     ):
         builder = BatchBuilder()
-        ExpositionParser({}).parse(page.decode(), builder, NOW_MS, open_metrics=open_metrics)
+        ExpositionParser(TargetLabels({})).parse(page.decode(), builder, NOW_MS, open_metrics=open_metrics)
         known = {m.metric: (m.kind, m.help) for m in builder.batch(NOW_MS).metadata}
         assert known["hits_total"] == ("counter", "Hits.")
         assert known["latency_seconds"] == ("histogram", "Latency.")
@@ -100,7 +101,7 @@ def test_nan_is_a_value_and_timestamps_are_kept():
     assert math.isnan(next(iter(parsed("up NaN").values())))
     for text, open_metrics in ((f"up 1 {NOW_MS - 5}", False), (f"up 1 {(NOW_MS - 5) / 1000}\n# EOF", True)):
         builder = BatchBuilder()
-        ExpositionParser({}).parse(text, builder, NOW_MS, open_metrics=open_metrics)
+        ExpositionParser(TargetLabels({})).parse(text, builder, NOW_MS, open_metrics=open_metrics)
         assert builder.batch(NOW_MS).timestamps.tolist() == [NOW_MS - 5]
 
 
@@ -126,7 +127,7 @@ def test_target_labels_win_unless_honoured():
         ("up 1 2 3", "series value", "parse"),
         ("up 1 soon", "whole milliseconds", "parse"),
         (f"up 1 {NOW_MS + 3_600_000}", "in the future", "parse"),
-        ("up 1 99999999999999999999", "2^53", "parse"),
+        ("up 1 99999999999999999999", "in the future", "parse"),
         ("9up 1", "must begin with a metric name", "parse"),
         ('{a="b"} 1', "must begin with a metric name", "parse"),
         ('up{a="b} 1', "name=", "parse"),
@@ -139,6 +140,11 @@ def test_target_labels_win_unless_honoured():
         ("up" + "p" * 5000 + " 1", "at most 4096", "labels"),
         ('up{a="' + "b" * 5000 + '"} 1', "at most 4096", "labels"),
         ("up{" + ",".join(f'a{n}="b"' for n in range(100)) + "} 1", "at most 64 labels", "labels"),
+        (
+            "up{" + ",".join(f'a{n}="{"b" * 4000}"' for n in range(20)) + "} 1",
+            "at most 60000 characters",
+            "labels",
+        ),
         ("x" * 200_000 + " 1", "characters", "labels"),
         ("\n".join(f"m{n} 1" for n in range(101)), "at most 100 series", "series"),
     ],
@@ -186,7 +192,7 @@ def test_what_the_client_library_writes_is_read_back(values):
     for label, value in values.items():
         gauge.labels(label).set(value)
     page = generate_latest(registry).decode()
-    parser, builder = ExpositionParser({}), BatchBuilder()
+    parser, builder = ExpositionParser(TargetLabels({})), BatchBuilder()
     for _ in range(2):
         parser.parse(page, builder, NOW_MS)
         assert latest(builder.batch(NOW_MS)) == {
@@ -202,7 +208,7 @@ def test_a_thousand_series_take_less_than_thirty_milliseconds():
     )
     first, known = [], []
     for _ in range(5):
-        parser, builder = ExpositionParser(TARGET), BatchBuilder(marks_stale=True)
+        parser, builder = ExpositionParser(TargetLabels(TARGET)), BatchBuilder(marks_stale=True)
         for times in (first, known):
             began = time.perf_counter()
             parser.parse(page, builder, NOW_MS)

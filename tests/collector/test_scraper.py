@@ -11,6 +11,7 @@ import prometheus_client
 import pytest
 from ninesight_collector import Counters
 from ninesight_collector.scrape import Scraper, ScrapeSettings, scrape_client
+from ninesight_collector.scrape.client_model import MetricFamily
 from ninesight_collector.testing import check_sampler, latest
 from ninesight_store.contract import STALE_BITS, labels_of
 from prometheus_client import CollectorRegistry, Counter, Gauge
@@ -104,8 +105,9 @@ def test_a_series_that_vanishes_gets_a_stale_marker(scraper, serve):
     assert latest(batch)[series("level", x="a")] == 1.0
 
 
-def test_a_real_prometheus_is_read_whole(scraper, real, tmp_path, until):
-    """Debian's prometheus on a free port: its own /metrics, in the format it negotiates."""
+@pytest.mark.parametrize("native", [True, False])
+def test_a_real_prometheus_is_read_whole(scraper, real, tmp_path, until, native):
+    """Debian's prometheus on a free port: its own /metrics, as protobuf and as OpenMetrics text."""
     (tmp_path / "p.yml").write_text("")
     command = [
         real("prometheus"),
@@ -121,7 +123,7 @@ def test_a_real_prometheus_is_read_whole(scraper, real, tmp_path, until):
             30,
             "prometheus' start",
         )
-        watcher = scraper(f"http://127.0.0.1:{found.group(1)}/metrics")
+        watcher = scraper(f"http://127.0.0.1:{found.group(1)}/metrics", native_histograms=native)
         settled = lambda: not watcher.sample(NOW_MS).metadata and watcher.health().up  # noqa: E731
         until(settled, 30, "a page whose metadata was all sent before")
         batch = watcher.sample(NOW_MS + 1)
@@ -135,6 +137,32 @@ def test_a_real_prometheus_is_read_whole(scraper, real, tmp_path, until):
     down = watcher.sample(NOW_MS + 2)
     assert latest(down)[series("up")] == 0.0
     assert len(stale(down)) > 200
+
+
+def test_native_histograms_are_asked_for(scraper, serve):
+    """The Accept header names the protobuf format first, and the page is read as what it says it is."""
+    asked = []
+    family = MetricFamily(name="latency", type=4)
+    histogram = family.metric.add().histogram
+    histogram.schema, histogram.sample_count, histogram.sample_sum = 2, 3, 1.5
+    histogram.positive_span.add(offset=4, length=1)
+    histogram.positive_delta.append(3)
+    body = family.SerializeToString()
+
+    def answer(request):
+        asked.append(request.headers["accept"])
+        return Response(bytes([len(body)]) + body, media_type="application/vnd.google.protobuf")
+
+    with serve([Route("/metrics", answer)]) as address:
+        watcher = scraper(f"{address}/metrics")
+        first = watcher.sample(NOW_MS)
+        scraper(f"{address}/metrics", native_histograms=False).sample(NOW_MS)
+    assert asked[0].startswith("application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily")
+    assert asked[1].startswith("application/openmetrics-text")
+    assert first.histograms.positive_index.tolist() == [4]
+    gone = watcher.sample(NOW_MS + 1)
+    assert gone.histograms.sum.view(np.uint64).tolist() == [STALE_BITS]
+    assert latest(gone)[series("up")] == 0.0
 
 
 @pytest.mark.parametrize(

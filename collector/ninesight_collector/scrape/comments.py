@@ -6,7 +6,7 @@ from ninesight_store.contract import Metadata
 
 from ninesight_collector.scrape.series_key import unescape
 
-__all__ = ["Families"]
+__all__ = ["HELP_MAX", "Families"]
 
 _KINDS = {
     "counter": "counter",
@@ -18,7 +18,7 @@ _KINDS = {
     "stateset": "gauge",
 }
 _SUFFIXES = {"counter": "_total", "info": "_info"}
-_HELP_MAX = 1024
+HELP_MAX = 1024
 
 
 class Families:
@@ -45,6 +45,6 @@ class Families:
             suffix = _SUFFIXES.get(kind, "") if self._open_metrics else ""
             metric = name if name.endswith(suffix) else name + suffix
             entries.append(
-                Metadata(metric, kind, said.get("UNIT", ""), unescape(said.get("HELP", ""))[:_HELP_MAX])
+                Metadata(metric, kind, said.get("UNIT", ""), unescape(said.get("HELP", ""))[:HELP_MAX])
             )
         return entries

@@ -10,18 +10,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ninesight_store.contract import Labels, labels_of
+from ninesight_store.contract import Labels
 
 from ninesight_collector.batch_builder import BatchBuilder
 from ninesight_collector.errors import ExpositionError
-from ninesight_collector.names import format_float
-from ninesight_collector.scrape.comments import Families
+from ninesight_collector.scrape.comments import HELP_MAX, Families
 from ninesight_collector.scrape.series_key import read_key
+from ninesight_collector.scrape.target_labels import TargetLabels
 
-__all__ = ["ExpositionLimits", "ExpositionParser"]
+__all__ = ["HELP_MAX", "ExpositionLimits", "ExpositionParser", "check_time"]
 
 _SHOWN = 120
 _LINE_MAX = 1 << 17
+_LABELS_MAX = 60_000  # Just under what the store takes: one series must not cost a whole batch.
 _FUTURE_MS_MAX = 600_000
 
 
@@ -33,17 +34,34 @@ class ExpositionLimits:
     labels_max: int = 64
     label_value_max: int = 4096
 
+    def check(self, metric: str, labels: Mapping[str, str]) -> None:
+        """Raise ExpositionError where a series has no, too many or too long labels."""
+        if len(labels) > self.labels_max:
+            raise ExpositionError(
+                f"a series must have at most {self.labels_max} labels, got {len(labels)}", reason="labels"
+            )
+        total = 0
+        for name, value in (("__name__", metric), *labels.items()):
+            total += len(name) + len(value)
+            size = max(len(name), len(value))
+            if not name or size > self.label_value_max:
+                raise ExpositionError(
+                    f"a label must have a name and at most {self.label_value_max} characters, "
+                    f'got {size} in "{name[:80]}"',
+                    reason="labels",
+                )
+        if total > _LABELS_MAX:
+            raise ExpositionError(
+                f"the labels of a series must have at most {_LABELS_MAX} characters in all, got {total}",
+                reason="labels",
+            )
+
 
 @dataclass(slots=True)
 class ExpositionParser:
-    """Parses the pages of one target. Used by one thread at a time.
+    """Parses the pages of one target. Used by one thread at a time."""
 
-    `labels` (job, instance and more) are put on every series. Where the page has one of them,
-    the page's becomes `exported_<name>`, or stays if `honour_labels`.
-    """
-
-    labels: Mapping[str, str]
-    honour_labels: bool = False
+    target: TargetLabels
     limits: ExpositionLimits = field(default_factory=ExpositionLimits)
     _rows: dict[str, int] = field(default_factory=dict)
     _generation: int = -1
@@ -106,10 +124,7 @@ class ExpositionParser:
             builder.add_row(row, now_ms, _value(rest[0], line))
         elif len(rest) == 2:
             timestamp_ms = _timestamp(rest[1], line, open_metrics=open_metrics)
-            if timestamp_ms - now_ms > _FUTURE_MS_MAX:
-                raise ExpositionError(
-                    f"a timestamp must not be more than 10m in the future, got {_shown(line)}"
-                )
+            check_time(timestamp_ms, now_ms)
             builder.add_row(row, timestamp_ms, _value(rest[0], line), tracked=False)
         else:
             raise ExpositionError(f"a line must be: series value [timestamp], got {_shown(line)}")
@@ -124,20 +139,18 @@ class ExpositionParser:
         )
         if key[end:].strip():
             raise ExpositionError(f"a line must be: series value [timestamp], got {_shown(line)}")
-        if "le" in labels and name.endswith("_bucket"):
-            labels["le"] = _normal(labels["le"])
-        if "quantile" in labels:
-            labels["quantile"] = _normal(labels["quantile"])
-        for label, value in self.labels.items():
-            if labels.get(label):
-                if self.honour_labels:
-                    continue
-                exported = f"exported_{label}"
-                while exported in labels:
-                    exported = f"exported_{exported}"
-                labels[exported] = labels[label]
-            labels[label] = value
-        return labels_of(name, labels)
+        self.limits.check(name, labels)
+        return self.target.series(name, labels)
+
+
+def check_time(timestamp_ms: int, now_ms: int) -> None:
+    """Raise ExpositionError for a sample's own time that cannot be."""
+    if timestamp_ms - now_ms > _FUTURE_MS_MAX:
+        raise ExpositionError("a timestamp must not be more than 10m in the future, got one that is")
+    if abs(timestamp_ms) > 1 << 53:
+        raise ExpositionError(
+            "a timestamp must be within 2^53 milliseconds of the epoch, got one that is not"
+        )
 
 
 def _value(text: str, line: str) -> float:
@@ -151,20 +164,10 @@ def _value(text: str, line: str) -> float:
 
 def _timestamp(text: str, line: str, *, open_metrics: bool) -> int:
     try:
-        timestamp_ms = int(float(text) * 1000) if open_metrics else int(text)
+        return int(float(text) * 1000) if open_metrics else int(text)
     except (ValueError, OverflowError) as error:
         unit = "seconds" if open_metrics else "whole milliseconds"
         raise ExpositionError(f"a timestamp must be {unit} since the epoch, got {_shown(line)}") from error
-    if abs(timestamp_ms) > 1 << 53:
-        raise ExpositionError(f"a timestamp must be within 2^53 milliseconds, got {_shown(line)}")
-    return timestamp_ms
-
-
-def _normal(text: str) -> str:
-    try:
-        return format_float(float(text))
-    except ValueError:
-        return text
 
 
 def _shown(line: str) -> str:

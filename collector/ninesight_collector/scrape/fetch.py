@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import httpx2
 
@@ -13,16 +14,30 @@ from ninesight_collector.inflate import InflateError, Inflater, InflateSizeError
 
 __all__ = ["Page", "fetch", "scrape_client"]
 
-_ACCEPT = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
+_TEXT = "application/openmetrics-text;version=1.0.0;q=0.8,text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
+_PROTOBUF = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited"
 _REDIRECTS_MAX = 3
+_FORMS: dict[str, Literal["text", "open_metrics", "protobuf"]] = {
+    "application/openmetrics-text": "open_metrics",
+    "application/vnd.google.protobuf": "protobuf",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """What a target answered: text, and whether it says that it is OpenMetrics."""
+    """What a target answered, and in which form it says that it is."""
 
-    text: str
-    open_metrics: bool
+    body: bytes
+    form: Literal["text", "open_metrics", "protobuf"]
+
+    def text(self) -> str:
+        """Return the body as text. Raises ScrapeError."""
+        try:
+            return self.body.decode()
+        except UnicodeDecodeError as error:
+            raise ScrapeError(
+                f"a page must be UTF-8 text, got something else ({error.reason})", reason="encoding"
+            ) from error
 
 
 def scrape_client() -> httpx2.Client:
@@ -38,6 +53,7 @@ def fetch(
     timeout_s: float,
     bytes_max: int,
     follow_redirects: bool = True,
+    protobuf: bool = False,
     monotonic: Callable[[], float] = time.monotonic,
 ) -> Page:
     """Return the page at an address. Raises ScrapeError with a reason for everything that can go wrong."""
@@ -46,7 +62,7 @@ def fetch(
     try:
         for _ in range(_REDIRECTS_MAX + 1):
             headers = {
-                "Accept": _ACCEPT,
+                "Accept": f"{_PROTOBUF},{_TEXT}" if protobuf else _TEXT,
                 "Accept-Encoding": "gzip",
                 "User-Agent": "ninesight-collector",
                 "X-Prometheus-Scrape-Timeout-Seconds": f"{timeout_s:g}",
@@ -102,14 +118,9 @@ def _page(response: httpx2.Response, bytes_max: int, deadline: float, monotonic:
             parts.append(part)
         if inflater:
             inflater.end()
-        text = b"".join(parts).decode()
     except InflateSizeError as error:
         raise ScrapeError(f"a page must not be above {bytes_max} bytes, got more", reason="size") from error
     except InflateError as error:
         raise ScrapeError(str(error), reason="encoding") from error
-    except UnicodeDecodeError as error:
-        raise ScrapeError(
-            f"a page must be UTF-8 text, got something else ({error.reason})", reason="encoding"
-        ) from error
     kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-    return Page(text, kind == "application/openmetrics-text")
+    return Page(b"".join(parts), _FORMS.get(kind, "text"))

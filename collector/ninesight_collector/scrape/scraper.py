@@ -17,6 +17,8 @@ from ninesight_collector.counters import Counters
 from ninesight_collector.errors import ExpositionError, ScrapeError
 from ninesight_collector.scrape.exposition import ExpositionLimits, ExpositionParser
 from ninesight_collector.scrape.fetch import fetch
+from ninesight_collector.scrape.protobuf import ProtobufParser
+from ninesight_collector.scrape.target_labels import TargetLabels
 
 __all__ = ["ScrapeSettings", "Scraper", "scrape_settings"]
 
@@ -34,6 +36,8 @@ class ScrapeSettings:
     labels: dict[str, str] = field(default_factory=dict)
     honour_labels: bool = False
     follow_redirects: bool = True
+    native_histograms: bool = True
+    classic_histograms: bool = False
     body_bytes_max: int = 16 << 20
     limits: ExpositionLimits = field(default_factory=ExpositionLimits)
 
@@ -56,6 +60,8 @@ def scrape_settings(config: ScrapeConfig) -> list[ScrapeSettings]:
             labels=dict(config.labels),
             honour_labels=config.honour_labels,
             follow_redirects=config.follow_redirects,
+            native_histograms=config.native_histograms,
+            classic_histograms=config.classic_histograms,
             body_bytes_max=config.body_bytes_max,
             limits=ExpositionLimits(config.series_max, config.labels_max, config.label_value_bytes_max),
         )
@@ -83,7 +89,9 @@ class Scraper:
         labels = {**settings.labels}
         labels.setdefault("job", settings.job)
         labels.setdefault("instance", settings.instance)
-        self._parser = ExpositionParser(labels, settings.honour_labels, settings.limits)
+        target = TargetLabels(labels, settings.honour_labels)
+        self._text = ExpositionParser(target, settings.limits)
+        self._protobuf = ProtobufParser(target, settings.limits, settings.classic_histograms)
         self._own: list[Labels] = [labels_of(name, labels) for name in _OWN]
 
     def sample(self, now_ms: int) -> Batch:
@@ -118,8 +126,11 @@ class Scraper:
             timeout_s=settings.timeout_s,
             bytes_max=settings.body_bytes_max,
             follow_redirects=settings.follow_redirects,
+            protobuf=settings.native_histograms,
         )
-        return self._parser.parse(page.text, self._builder, now_ms, open_metrics=page.open_metrics)
+        if page.form == "protobuf":
+            return self._protobuf.parse(page.body, self._builder, now_ms)
+        return self._text.parse(page.text(), self._builder, now_ms, open_metrics=page.form == "open_metrics")
 
     def _down(self, error: str, reason: str) -> None:
         self._builder.discard()
