@@ -58,33 +58,35 @@ class Catalog:
         self._layouts = LayoutTable(generation=-1)
 
     def refresh(self, connection: sa.Connection) -> Known:
-        """Return index and table that know at least what this transaction sees."""
+        """Return index and table that know at least what this transaction sees.
+
+        A transaction older than the last drop of ids gets an index of its own: it may still see rows that
+        refer to what was dropped since.
+        """
         seen = Info.read(connection)
         with self._lock:
-            self._refresh_series(connection, seen)
-            self._refresh_layouts(connection, seen)
-            return Known(seen, self._series, self._layouts)
+            return Known(seen, self._series_for(connection, seen), self._layouts_for(connection, seen))
 
-    def _refresh_series(self, connection: sa.Connection, seen: Info) -> None:
+    def _series_for(self, connection: sa.Connection, seen: Info) -> SeriesIndex:
         index = self._series
-        if seen.series_generation > index.generation:
+        if seen.series_generation != index.generation:
             index = SeriesIndex(generation=seen.series_generation)
-        elif seen.series_next <= index.next_id:
-            return
-        found = connection.execute(
-            sa.select(series.c.id, series.c.labels).where(series.c.id >= index.next_id).order_by(series.c.id)
-        )
-        index.extend([(number, labels_from_text(text)) for number, text in found], seen.series_next)
-        self._series = index
+        if seen.series_next > index.next_id:
+            query = sa.select(series.c.id, series.c.labels).where(series.c.id >= index.next_id)
+            found = connection.execute(query.order_by(series.c.id))
+            index.extend([(number, labels_from_text(text)) for number, text in found], seen.series_next)
+        if index.generation > self._series.generation:
+            self._series = index
+        return index
 
-    def _refresh_layouts(self, connection: sa.Connection, seen: Info) -> None:
+    def _layouts_for(self, connection: sa.Connection, seen: Info) -> LayoutTable:
         table = self._layouts
-        if seen.layout_generation > table.generation:
+        if seen.layout_generation != table.generation:
             table = LayoutTable(generation=seen.layout_generation)
-        elif seen.layout_next <= table.next_id:
-            return
-        found = connection.execute(
-            sa.select(layouts.c.id, layouts.c.ids).where(layouts.c.id >= table.next_id).order_by(layouts.c.id)
-        )
-        table.extend([Layout.from_blob(number, blob) for number, blob in found], seen.layout_next)
-        self._layouts = table
+        if seen.layout_next > table.next_id:
+            query = sa.select(layouts.c.id, layouts.c.ids).where(layouts.c.id >= table.next_id)
+            found = connection.execute(query.order_by(layouts.c.id))
+            table.extend([Layout.from_blob(number, blob) for number, blob in found], seen.layout_next)
+        if table.generation > self._layouts.generation:
+            self._layouts = table
+        return table

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 import time
 
 import numpy as np
 import pytest
+import sqlalchemy as sa
 from ninesight_store import (
     LocalStore,
     Maintenance,
-    Matcher,
-    MatchOp,
+    Metadata,
     RetryableError,
     StoreConfig,
     StoreSettings,
     labels_of,
 )
+from ninesight_store.schema import hot
 from ninesight_store.testing import Point, batch_of, samples_of
 from pydantic import ValidationError
 
@@ -157,37 +159,77 @@ def test_maintenance_counts_errors_and_tries_again(tmp_path):
         assert "disk is full" in stat.last_error
 
 
-@pytest.mark.parametrize("wait_ms", [0, 5])
-def test_concurrent_small_batches_share_commits(tmp_path, wait_ms):
-    """Writers that wait for the same commit ride together; every batch is there once its write returned."""
-    writers, ticks = 16, 25
-    with LocalStore(tmp_path / "store.db", StoreSettings(group_commit_ms_max=wait_ms)) as store:
-        barrier = threading.Barrier(writers)
-        lost = []
+WRITERS = 16
 
-        def write(writer):
-            barrier.wait()
-            name = Matcher("__name__", MatchOp.EQUAL, f"m{writer}")
-            for tick in range(ticks):
-                store.write(batch_of({f"m{writer}": [(tick, float(tick))]}))
-            if len(store.select([name], 0, ticks).values) != ticks:
-                lost.append(writer)
 
-        threads = [threading.Thread(target=write, args=(number,)) for number in range(writers)]
+def start_writers(store):
+    threads = [
+        threading.Thread(target=store.write, args=(batch_of({f"m{number}": [(number, 1.0)]}),))
+        for number in range(WRITERS)
+    ]
+    for thread in threads:
+        thread.start()
+    return threads
+
+
+def test_batches_that_wait_for_a_commit_share_the_next_one(tmp_path):
+    """While the database is held by another writer batches queue up; then one commit takes them all."""
+    path = tmp_path / "store.db"
+    with LocalStore(path, StoreSettings(busy_timeout_ms=30_000)) as store:
+        other = sqlite3.connect(path, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        threads = start_writers(store)
+        wait_until(lambda: len(store._writer._queue) == WRITERS - 1)
+        other.execute("ROLLBACK")
+        other.close()
+        for thread in threads:
+            thread.join()
+        assert len(store.select([], 0, 100).values) == WRITERS
+        counters = store.stat().counters
+        assert (counters["batches_written"], counters["commits"]) == (WRITERS, 2)
+
+
+def test_a_small_batch_may_wait_for_company(tmp_path):
+    """With group_commit_ms_max the first in line waits until enough batches are there."""
+    settings = StoreSettings(group_commit_ms_max=30_000, group_commit_batches_max=WRITERS)
+    with LocalStore(tmp_path / "store.db", settings) as store:
+        for thread in start_writers(store):
+            thread.join()
+        assert len(store.select([], 0, 100).values) == WRITERS
+        assert store.stat().counters["commits"] == 1
+
+
+def test_a_failed_commit_fails_all_its_batches_and_none_is_kept(tmp_path):
+    """Each writer of the shared commit gets the RetryableError; sent again, each batch is kept."""
+    path = tmp_path / "store.db"
+    settings = StoreSettings(group_commit_ms_max=30_000, group_commit_batches_max=WRITERS, busy_timeout_ms=50)
+    with LocalStore(path, settings) as store:
+        other = sqlite3.connect(path, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        errors = []
+
+        def write(number):
+            try:
+                store.write(batch_of({f"m{number}": [(number, 1.0)]}))
+            except RetryableError as error:
+                errors.append(error)
+
+        threads = [threading.Thread(target=write, args=(number,)) for number in range(WRITERS)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-        assert lost == []
-        counters = store.stat().counters
-        assert counters["batches_written"] == writers * ticks
-        assert counters["commits"] < writers * ticks / 2
+        other.execute("ROLLBACK")
+        other.close()
+        assert len(errors) == WRITERS
+        assert store.select([], 0, 100).labels == ()
+        for thread in start_writers(store):
+            thread.join()
+        assert len(store.select([], 0, 100).values) == WRITERS
 
 
 def test_the_newest_metadata_wins_over_a_restart(tmp_path):
     """Metadata is kept in the file."""
-    from ninesight_store import Metadata
-
     path = tmp_path / "store.db"
     for text in ("old", "new"):
         with LocalStore(path) as store:
@@ -231,3 +273,18 @@ def test_a_bad_config_says_what_must_hold(given, words):
     with pytest.raises(ValidationError) as caught:
         StoreConfig(**given)
     assert words in str(caught.value)
+
+
+def test_a_reader_older_than_a_drop_of_layouts_still_finds_its_rows(tmp_path):
+    """Sealing drops layouts; a transaction that began before it knows those its rows refer to."""
+    with LocalStore(tmp_path / "store.db", SETTINGS) as store:
+        store.write(batch_of({f"m{i}": [(i, float(i))] for i in range(5)}))
+        store.write(batch_of({f"m{i}": [(i + 10, float(i))] for i in range(3)}))
+        with store._database.reading() as connection:
+            before = connection.execute(sa.select(hot.c.layout_id)).scalars().all()
+            store.seal(HOUR_MS)
+            assert len(store.select([], 0, 100).values) == 8
+            known = store._catalog.refresh(connection)
+            assert set(before) <= set(known.layouts.numbers())
+        with store._database.reading() as connection:
+            assert not set(before) & set(store._catalog.refresh(connection).layouts.numbers())
