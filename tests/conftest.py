@@ -4,6 +4,11 @@ import os
 import shutil
 
 import pytest
+from hypothesis import settings
+
+# A shared machine pauses tests for longer than any deadline that would say something.
+settings.register_profile("ninesight", deadline=None)
+settings.load_profile("ninesight")
 
 
 def require(component: str, *names: str) -> str:

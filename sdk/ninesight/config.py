@@ -42,7 +42,7 @@ class SdkConfig:
     """False turns everything into no-ops; a function decorated while it is False is handed back unchanged."""
     buffer_records_max: int = 1 << 20
     """Records that may wait for aggregation in all threads together, at 32 bytes each; more are dropped and counted."""
-    histogram_buckets_max: int = 320
+    histogram_buckets_max: int = 1024
     """Occupied buckets of one histogram before its schema, and with it its error bound, is coarsened; at least 160."""
     models_max: int = 1000
     """Different (model, version) pairs; further ones are counted as `__other__`."""

@@ -41,7 +41,7 @@ class Histogram:
         "zero_count",
     )
 
-    def __init__(self, *, schema: int = 6, buckets_max: int = 320, bounds: Sequence[float] = ()) -> None:
+    def __init__(self, *, schema: int = 6, buckets_max: int = 1024, bounds: Sequence[float] = ()) -> None:
         self.schema = schema
         self.buckets_max = buckets_max
         self.bounds = tuple(bounds)

@@ -3,12 +3,7 @@
 import time
 
 import pytest
-from hypothesis import settings
 from ninesight.testing import isolated
-
-# A shared machine pauses tests for longer than any deadline that would say something.
-settings.register_profile("ninesight", deadline=None)
-settings.load_profile("ninesight")
 
 
 @pytest.fixture
