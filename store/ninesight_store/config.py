@@ -54,13 +54,13 @@ class StoreConfig(BaseModel):
     """How long samples are kept: a number with ms, s, m, h, d or w; at least 1h."""
     seal_after: str = "10m"
     """How long an hour stays uncompressed after its end."""
-    merge_hours: int = Field(6, ge=0, le=24)
+    merge_hours: int = Field(default=6, ge=0, le=24)
     """Sealed hours are merged into blocks of this many hours (a divisor of 24); 0 leaves them hourly."""
-    group_commit_ms_max: int = Field(0, ge=0, le=1000)
+    group_commit_ms_max: int = Field(default=0, ge=0, le=1000)
     """How long a small batch may wait for others to share its commit. 0: no waiting."""
-    size_max_mb: int = Field(0, ge=0)
+    size_max_mb: int = Field(default=0, ge=0)
     """The database refuses to grow beyond this many MiB; 0 is no bound."""
-    row_cache_mb: int = Field(64, ge=0)
+    row_cache_mb: int = Field(default=64, ge=0)
     """Memory in MiB for uncompressed rows kept ready for queries."""
     maintenance_interval: str = "1m"
     """How often hours are sealed, blocks merged and old data dropped."""

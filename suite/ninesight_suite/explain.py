@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import types
 import typing
 from collections.abc import Sequence
 
@@ -57,7 +56,7 @@ def _model_at(model: type[BaseModel], place: Sequence[int | str]) -> type[BaseMo
 
 def _model_in(annotation: typing.Any) -> type[BaseModel] | None:
     """Return the first model inside an annotation such as `tuple[X, ...] | None`."""
-    if isinstance(annotation, type) and not isinstance(annotation, types.GenericAlias):
+    if isinstance(annotation, type) and not typing.get_origin(annotation):
         return annotation if issubclass(annotation, BaseModel) else None
     for part in typing.get_args(annotation):
         if (found := _model_in(part)) is not None:

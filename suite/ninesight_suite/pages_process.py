@@ -7,16 +7,15 @@ the store read-only, so a slow page never holds up ingest.
 from __future__ import annotations
 
 import socket
-import sys
 from typing import Any
 
 import orjson
-import uvicorn
 
 from ninesight_suite.app import store_url
 from ninesight_suite.child import read_document, stop_with_parent
 from ninesight_suite.config import SuiteConfig
 from ninesight_suite.documents import load_figures
+from ninesight_suite.http_server import HttpServer
 
 __all__ = ["main"]
 
@@ -44,12 +43,10 @@ def main() -> None:
     """Serve until SIGTERM, or until the parent is gone."""
     document = orjson.loads(read_document())
     config = SuiteConfig.model_validate(document["config"])
-    server = uvicorn.Server(
-        uvicorn.Config(pages_for(config), log_level="warning", lifespan="on", timeout_graceful_shutdown=3)
-    )
-    stop_with_parent(lambda: setattr(server, "should_exit", True))
-    server.run(sockets=[socket.socket(fileno=int(document["fd"]))])
+    server = HttpServer(pages_for(config), lifespan=True, drain_s=3)
+    stop_with_parent(server.stop)
+    server.serve_on(socket.socket(fileno=int(document["fd"])))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

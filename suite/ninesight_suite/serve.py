@@ -8,12 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import orjson
-import uvicorn
 
 from ninesight_suite.address import Address, listen
 from ninesight_suite.app import Suite
 from ninesight_suite.child import Child
 from ninesight_suite.config import SuiteConfig
+from ninesight_suite.http_server import HttpServer
 
 __all__ = ["run"]
 
@@ -76,11 +76,7 @@ def run(
         suite.start()
         pages = _Pages(config, pages_sock, pages_log)
         try:
-            server = uvicorn.Server(
-                uvicorn.Config(suite.app, log_level="warning", lifespan="off", timeout_graceful_shutdown=5)
-            )
-            on_ready(api, page)
-            server.run(sockets=[api_sock])
+            HttpServer(suite.app).serve_on(api_sock, on_serving=lambda: on_ready(api, page))
         finally:
             pages.stop()
     finally:

@@ -16,6 +16,7 @@ import yaml
 from ninesight_suite.child import Child, wait_until_ready
 
 __all__ = [
+    "BROWSER_ARGUMENTS",
     "RunningServer",
     "RunningSuite",
     "eventually",
@@ -25,6 +26,18 @@ __all__ = [
     "running_server",
     "running_suite",
 ]
+
+BROWSER_ARGUMENTS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+"""How tests start Chromium: no window, and no connection but to the page."""
 
 _Found = TypeVar("_Found")
 
@@ -83,7 +96,7 @@ class RunningSuite:
         return rows
 
     def value(self, expression: str, at_s: float | None = None) -> float | None:
-        """Return the first row's value, or None without rows."""
+        """Return the first row's value of a vector, or None without rows."""
         rows = self.query(expression, at_s)
         return float(rows[0]["value"][1]) if rows else None
 

@@ -15,6 +15,6 @@ def promqltest(
     failures: Annotated[int, typer.Option(help="show this many failed evals per file")] = 0,
 ) -> None:
     """Run PromQL tests: a line per file `FILE passed/total`, then the total. Exit 0 only if all pass."""
-    from ninesight_query.promqltest import main
+    from ninesight_query.promqltest.command import run_paths
 
-    raise typer.Exit(main([str(path) for path in paths], failures=failures))
+    raise typer.Exit(run_paths([str(path) for path in paths], failures=failures))
