@@ -26,7 +26,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from ninesight_store import Batch, HistogramColumns, LocalStore, Matcher, MatchOp, SeriesTable, StoreSettings, labels_of
+from ninesight_store import (
+    Batch,
+    HistogramColumns,
+    LocalStore,
+    Matcher,
+    MatchOp,
+    SeriesTable,
+    StoreSettings,
+    labels_of,
+)
 
 SERIES, TARGETS, PER_TARGET = 5_000, 100, 50
 HISTOGRAMS, BUCKETS = 200, 40
@@ -40,8 +49,12 @@ class Workload:
     def __init__(self, seed: int) -> None:
         self.rng = np.random.default_rng(seed)
         kinds = np.arange(SERIES) % 10
-        self.counters, self.gauges, self.logs = (np.flatnonzero(k) for k in (kinds < 4, (kinds >= 4) & (kinds < 8), kinds >= 8))
-        self.rates = self.rng.lognormal(3, 1.5, len(self.counters)) * (self.rng.random(len(self.counters)) > 0.15)
+        self.counters, self.gauges, self.logs = (
+            np.flatnonzero(k) for k in (kinds < 4, (kinds >= 4) & (kinds < 8), kinds >= 8)
+        )
+        self.rates = self.rng.lognormal(3, 1.5, len(self.counters)) * (
+            self.rng.random(len(self.counters)) > 0.15
+        )
         self.totals = np.zeros(len(self.counters))
         self.levels = self.rng.uniform(10, 90, len(self.gauges))
         self.decimals = 1 + np.arange(len(self.gauges)) % 2
@@ -51,8 +64,13 @@ class Workload:
         self.weights /= self.weights.sum()
         self.buckets = np.zeros((HISTOGRAMS, BUCKETS))
         self.sums = np.zeros(HISTOGRAMS)
-        names = [labels_of(f"metric_{s % PER_TARGET}", {"instance": f"host-{s // PER_TARGET}:9100", "job": "node"}) for s in range(SERIES)]
-        names += [labels_of("latency_seconds", {"model": f"model-{h}", "job": "serve"}) for h in range(HISTOGRAMS)]
+        names = [
+            labels_of(f"metric_{s % PER_TARGET}", {"instance": f"host-{s // PER_TARGET}:9100", "job": "node"})
+            for s in range(SERIES)
+        ]
+        names += [
+            labels_of("latency_seconds", {"model": f"model-{h}", "job": "serve"}) for h in range(HISTOGRAMS)
+        ]
         self.table = SeriesTable(tuple(names))
         self.rows = np.arange(SERIES, dtype=np.int32)
         self.hist_rows = np.arange(SERIES, SERIES + HISTOGRAMS, dtype=np.int32)
@@ -102,6 +120,8 @@ class Round:
     """What one round measured."""
 
     samples_per_s: float
+    """Commits and sealing; merging is a later job."""
+    with_merge_per_s: float
     batch_ms_p50: float
     batch_ms_p99: float
     seal_s: float
@@ -139,6 +159,7 @@ def ingest(folder: Path, hours: int, seed: int) -> Round:
     used = path.stat().st_size - stat.free_bytes - stat.sealed_points_bytes
     laps.sort()
     return Round(
+        samples / (sum(laps) + seal_s),
         samples / (sum(laps) + seal_s + merge_s),
         laps[len(laps) // 2] * 1000,
         laps[int(len(laps) * 0.99)] * 1000,
@@ -182,7 +203,9 @@ def plain_rows(folder: Path, seed: int, ticks: int = 60) -> tuple[float, float]:
     connection = sqlite3.connect(path, isolation_level=None)
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=FULL")
-    connection.execute("CREATE TABLE samples (series INTEGER, ts INTEGER, value REAL, PRIMARY KEY (series, ts)) WITHOUT ROWID")
+    connection.execute(
+        "CREATE TABLE samples (series INTEGER, ts INTEGER, value REAL, PRIMARY KEY (series, ts)) WITHOUT ROWID"
+    )
     started = time.perf_counter()
     for batch in batches:
         connection.execute("BEGIN IMMEDIATE")
@@ -195,27 +218,52 @@ def plain_rows(folder: Path, seed: int, ticks: int = 60) -> tuple[float, float]:
     return SERIES * ticks / seconds, path.stat().st_size / (SERIES * ticks)
 
 
+def bare_commit_ms(folder: Path) -> float:
+    """Return the median time of a commit of one 64 KiB blob: what this disk and SQLite allow at best."""
+    connection = sqlite3.connect(folder / "bare.db", isolation_level=None)
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=FULL")
+    connection.execute("CREATE TABLE blobs (id INTEGER PRIMARY KEY, data BLOB)")
+    blob, laps = os.urandom(65_536), []
+    for _ in range(200):
+        started = time.perf_counter()
+        connection.execute("INSERT INTO blobs (data) VALUES (?)", (blob,))
+        laps.append((time.perf_counter() - started) * 1000)
+    connection.close()
+    return statistics.median(laps)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--hours", type=int, default=6, help="hours of data a round (360 commits each)")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--folder", type=Path, help="where the databases are written (default: the temporary folder)")
+    parser.add_argument(
+        "--folder", type=Path, help="where the databases are written (default: the temporary folder)"
+    )
     options = parser.parse_args()
-    print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}")
-    print(f"{SERIES} series, {options.hours} h of ticks every {TICK_MS // 1000} s, {HISTOGRAMS} histograms; synchronous=FULL")
-    rounds, peers = [], []
+    print(
+        f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}"
+    )
+    print(
+        f"{SERIES} series, {options.hours} h of ticks every {TICK_MS // 1000} s, {HISTOGRAMS} histograms; synchronous=FULL"
+    )
+    rounds, peers, floors = [], [], []
     for number in range(options.rounds):
         folder = Path(tempfile.mkdtemp(prefix="ninesight-ingest-", dir=options.folder))
         try:
             rounds.append(ingest(folder, options.hours, number))
             peers.append(plain_rows(folder, number))
+            floors.append(bare_commit_ms(folder))
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-        print(f"round {number + 1}: {rounds[-1].samples_per_s / 1e6:.2f} M samples/s (plain rows {peers[-1][0] / 1e6:.2f} M)", file=sys.stderr)
-    report(rounds, peers)
+        print(
+            f"round {number + 1}: {rounds[-1].samples_per_s / 1e6:.2f} M samples/s (plain rows {peers[-1][0] / 1e6:.2f} M)",
+            file=sys.stderr,
+        )
+    report(rounds, peers, floors)
 
 
-def report(rounds: list[Round], peers: list[tuple[float, float]]) -> None:
+def report(rounds: list[Round], peers: list[tuple[float, float]], floors: list[float]) -> None:
     """Print the table with its spread, and the line of JSON."""
 
     def spread(name: str, numbers: list[float], form: str) -> float:
@@ -224,7 +272,8 @@ def report(rounds: list[Round], peers: list[tuple[float, float]]) -> None:
         return middle
 
     print(f"{'':<44}{'median':>14}   spread")
-    rate = spread("durable samples/s, sealing and merging inline", [r.samples_per_s for r in rounds], ",.0f")
+    rate = spread("durable samples/s, sealing inline", [r.samples_per_s for r in rounds], ",.0f")
+    merged = spread("the same with merging", [r.with_merge_per_s for r in rounds], ",.0f")
     p50 = spread("batch of 5,000 ms p50", [r.batch_ms_p50 for r in rounds], ".2f")
     p99 = spread("batch of 5,000 ms p99", [r.batch_ms_p99 for r in rounds], ".2f")
     seal = spread("seal one hour, s", [r.seal_s for r in rounds], ".2f")
@@ -234,6 +283,7 @@ def report(rounds: list[Round], peers: list[tuple[float, float]]) -> None:
     point = spread("bytes/histogram point of 40 buckets", [r.bytes_per_point for r in rounds], ".1f")
     for name in rounds[0].queries_ms:
         spread(f"select {name}, ms", [r.queries_ms[name] for r in rounds], ".1f")
+    floor_p50 = spread("floor: bare 64 KiB commit ms p50", floors, ".2f")
     peer_rate = spread("peer, plain SQLite rows: samples/s", [p[0] for p in peers], ",.0f")
     peer_size = spread("peer, plain SQLite rows: bytes/sample", [p[1] for p in peers], ".1f")
     print(f"ratio to plain rows: {rate / peer_rate:.1f}x the speed, {size / peer_size:.3f} of the size")
@@ -242,10 +292,12 @@ def report(rounds: list[Round], peers: list[tuple[float, float]]) -> None:
             {
                 "samples_per_s": round(rate),
                 "bytes_per_sample": round(size, 3),
+                "samples_per_s_with_merge": round(merged),
                 "payload_bytes_per_sample": round(payload, 3),
                 "bytes_per_histogram_point": round(point, 2),
                 "batch_ms_p50": round(p50, 3),
                 "batch_ms_p99": round(p99, 3),
+                "bare_commit_ms_p50": round(floor_p50, 3),
                 "seal_hour_s": round(seal, 3),
                 "plain_rows_samples_per_s": round(peer_rate),
                 "plain_rows_bytes_per_sample": round(peer_size, 2),
