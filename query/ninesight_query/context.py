@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from ninesight_store.contract import Matcher, Source
@@ -40,12 +41,23 @@ class Context:
     annotations: Annotations = field(default_factory=Annotations)
     spans: dict[tuple[Matcher, ...], list[tuple[int, int]]] = field(default_factory=dict)
     """Planned before evaluation: what each selector will need, overlapping spans joined."""
+    find_resets: bool = False
+    """Whether selectors look for resets of histograms, as upstream does below histogram_count, _sum, _avg."""
     _fetched: dict[tuple[Matcher, ...], list[Fetched]] = field(default_factory=dict)
     _loaded: int = 0
     _deadline_s: float = 0.0
 
     def __post_init__(self) -> None:
         self._deadline_s = self.clock_s() + self.settings.deadline_s
+
+    @contextmanager
+    def finding_resets(self, wanted: bool) -> Iterator[None]:
+        """Set `find_resets` for what is evaluated inside."""
+        before, self.find_resets = self.find_resets, wanted
+        try:
+            yield
+        finally:
+            self.find_resets = before
 
     def check_deadline(self) -> None:
         """Raise DeadlineError once the query ran too long."""
@@ -69,13 +81,13 @@ class Context:
         """Return the samples of start <= t <= end, possibly more; each planned span is read once."""
         for known in self._fetched.get(matchers, ()):
             if known.start_ms <= start_ms and end_ms <= known.end_ms:
-                return known.samples
+                return known.samples.with_resets() if self.find_resets else known.samples
         for low, high in self.spans.get(matchers, ()):
             if low <= start_ms and end_ms <= high:
                 start_ms, end_ms = low, high
         samples = self._select(matchers, start_ms, end_ms)
         self._fetched.setdefault(matchers, []).append(Fetched(start_ms, end_ms, samples))
-        return samples
+        return samples.with_resets() if self.find_resets else samples
 
     def _select(self, matchers: tuple[Matcher, ...], start_ms: int, end_ms: int) -> Samples:
         self.check_deadline()

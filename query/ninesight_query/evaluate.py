@@ -112,7 +112,8 @@ def _negate(value: Evaluated, context: Context) -> Evaluated:
 
 
 def _binary(node: ir.Binary, grid: Grid, context: Context) -> Evaluated:
-    left, right = evaluate(node.left, grid, context), evaluate(node.right, grid, context)
+    with context.finding_resets(False):
+        left, right = evaluate(node.left, grid, context), evaluate(node.right, grid, context)
     if isinstance(left, Scalars) and isinstance(right, Scalars):
         return binary.scalar_scalar(node.op, left, right)
     if isinstance(left, Block) and isinstance(right, Block):

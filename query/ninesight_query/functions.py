@@ -69,7 +69,14 @@ def _date(name: str) -> Function:
 
 
 def _simple(name: str) -> Function:
-    return lambda _, args: histogram.simple(args.vector(0), name, args.context)
+    whole = name in ("histogram_count", "histogram_sum", "histogram_avg")
+
+    def call(_: ir.Call, args: Arguments) -> Block:
+        with args.context.finding_resets(whole or args.context.find_resets):
+            block = args.vector(0)
+        return histogram.simple(block, name, args.context)
+
+    return call
 
 
 def _clamp(_: ir.Call, args: Arguments) -> Block:

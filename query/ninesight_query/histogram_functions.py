@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from ninesight_store.contract import Float64, Labels
+from ninesight_store.contract import Float64, Int64, Labels
 
 from ninesight_query import labels as label
 from ninesight_query.annotations import Annotations
@@ -13,8 +13,10 @@ from ninesight_query.block import Block, Bool, Objects, join_rows, merge_same_la
 from ninesight_query.classic import Cube, bucket_fraction, bucket_quantile, cubes_of
 from ninesight_query.context import Context
 from ninesight_query.histogram import Histogram
-from ninesight_query.histogram_quantile import Note, fractions, quantiles
-from ninesight_query.histogram_stats import averages, stdvars
+from ninesight_query.histogram_grid import HistogramGrid
+from ninesight_query.histogram_quantile import Note, stack_fraction, stack_quantile
+from ninesight_query.histogram_stack import Stack, stacks_of
+from ninesight_query.histogram_stats import averages, stack_stdvar, stdvars
 from ninesight_query.text import format_ratio
 
 __all__ = [
@@ -27,6 +29,8 @@ __all__ = [
 ]
 
 Batch = Callable[[Objects], Float64]
+Native = Callable[[Stack, Int64], tuple[Float64, frozenset[Note]]]
+"""Answers for a stack of histograms, given the step of each."""
 
 SIMPLE_FUNCTIONS: dict[str, Batch] = {
     "histogram_avg": averages,
@@ -95,8 +99,8 @@ def _quantile(block: Block, q: Float64, context: Context) -> Block:
             _annotate_forced(cube, forced, context)
         return values
 
-    def native(points: Objects, steps: Sequence[int]) -> tuple[Float64, frozenset[Note]]:
-        return quantiles(q[np.asarray(steps)], points)
+    def native(stack: Stack, steps: Int64) -> tuple[Float64, frozenset[Note]]:
+        return stack_quantile(q[steps], stack)
 
     return _both(block, classic, native, context)
 
@@ -119,9 +123,8 @@ def histogram_fraction(block: Block, lower: Float64, upper: Float64, context: Co
     def classic(cube: Cube) -> Float64:
         return bucket_fraction(lower, upper, cube)
 
-    def native(points: Objects, steps: Sequence[int]) -> tuple[Float64, frozenset[Note]]:
-        at = np.asarray(steps)
-        return fractions(lower[at], upper[at], points)
+    def native(stack: Stack, steps: Int64) -> tuple[Float64, frozenset[Note]]:
+        return stack_fraction(lower[steps], upper[steps], stack)
 
     return _without_name(_both(block, classic, native, context), context)
 
@@ -129,7 +132,7 @@ def histogram_fraction(block: Block, lower: Float64, upper: Float64, context: Co
 def _both(
     block: Block,
     classic: Callable[[Cube], Float64],
-    native: Callable[[Objects, Sequence[int]], tuple[Float64, frozenset[Note]]],
+    native: Native,
     context: Context,
 ) -> Block:
     """Evaluate classic and native histograms; where both claim one series at one step, neither counts."""
@@ -144,7 +147,7 @@ def _both(
         drop_name = np.array([bool(block.drop_name[rows].any()) for rows in cube.rows])
         parts.append(Block(cube.labels, classic(cube), exists, drop_name))
     has = block.has_histogram
-    if has is not None and block.histograms is not None:
+    if has is not None:
         parts.append(_native(block, has, clash, native, context))
     return merge_same_labels(join_rows([part for part in parts if len(part)], block.steps))
 
@@ -167,25 +170,43 @@ def _native(
     block: Block,
     has: Bool,
     clash: dict[Labels, Bool],
-    native: Callable[[Objects, Sequence[int]], tuple[Float64, frozenset[Note]]],
+    native: Native,
     context: Context,
 ) -> Block:
-    assert block.histograms is not None
     values, present = np.zeros(block.values.shape), has.copy()
     for labels, mask in clash.items():
         present[block.labels.index(labels)] &= ~mask
-    plain = np.array([_without_nan(point) for point in block.histograms[present]], np.bool_)
-    rows, steps = np.nonzero(present)
     with np.errstate(all="ignore"):
-        for row in {*rows[~plain].tolist()}:
-            at = steps[(rows == row) & ~plain]
-            values[row, at], notes = native(block.histograms[row, at], at.tolist())
-            _annotate(notes, label.get(block.labels[row], label.METRIC_NAME), context.annotations)
-        if plain.any():
-            rows, steps = rows[plain], steps[plain]
-            values[rows, steps] = native(block.histograms[rows, steps], steps.tolist())[0]
+        rest = present.copy()
+        if isinstance(block.held, HistogramGrid):
+            every = np.arange(block.steps)
+            for row, _, stack in block.held.stacks():
+                context.check_deadline()
+                values[row], notes = native(stack, every)
+                _annotate(notes, label.get(block.labels[row], label.METRIC_NAME), context.annotations)
+                rest[row] = False
+        if rest.any():
+            _native_objects(block, rest, values, native, context)
     kept = np.flatnonzero(present.any(axis=1))
     return block.floats(values, present).take(kept)
+
+
+def _native_objects(block: Block, rest: Bool, values: Float64, native: Native, context: Context) -> None:
+    """Fill the cells of `values` whose histograms are objects."""
+    assert block.histograms is not None
+    rows, steps = np.nonzero(rest)
+    points = block.histograms[rest]
+    plain = np.array([_without_nan(point) for point in points], np.bool_)
+    batches = [(np.flatnonzero(plain), "")]
+    for row in {*rows[~plain].tolist()}:
+        # What is said of NaN observations names the metric they are in.
+        metric = label.get(block.labels[row], label.METRIC_NAME)
+        batches.append((np.flatnonzero((rows == row) & ~plain), metric))
+    for batch, metric in batches:
+        for members, stack in stacks_of(points[batch]):
+            at = batch[members]
+            values[rows[at], steps[at]], notes = native(stack, steps[at])
+            _annotate(notes, metric, context.annotations)
 
 
 def _without_nan(point: Histogram) -> bool:

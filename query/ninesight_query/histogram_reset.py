@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 from ninesight_store.contract import Float64, ResetHint
 
 from ninesight_query.histogram import Histogram
 from ninesight_query.histogram_layout import coarsen_run, common_bounds, to_bounds, widen_zero
+from ninesight_query.histogram_stack import Stack
 
-__all__ = ["detect_reset"]
+__all__ = ["detect_reset", "stack_resets"]
+
+Bool = npt.NDArray[np.bool_]
 
 
 def detect_reset(current: Histogram, previous: Histogram) -> bool:
@@ -47,6 +51,19 @@ def detect_reset(current: Histogram, previous: Histogram) -> bool:
         current.negative,
         *coarsen_run(previous.negative_start, previous.negative, shift),
     )
+
+
+def stack_resets(stack: Stack) -> Bool:
+    """[N] whether each point of a series began anew against the one before; the first never did."""
+    out = np.zeros(len(stack.count), np.bool_)
+    out[1:] = (
+        (stack.count[1:] < stack.count[:-1])
+        | (stack.zero[1:] < stack.zero[:-1])
+        | (stack.positive[1:] < stack.positive[:-1]).any(axis=1)
+        | (stack.negative[1:] < stack.negative[:-1]).any(axis=1)
+    )
+    out[1:] |= stack.hint[1:] == int(ResetHint.RESET)
+    return out & (stack.hint != int(ResetHint.NOT_RESET))
 
 
 def _fell(start: int, now: Float64, start_before: int, before: Float64) -> bool:

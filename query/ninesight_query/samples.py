@@ -136,6 +136,7 @@ class Samples:
     drop_name: Bool
     _tiles: list[Tile] | None = None
     _clean: Samples | None = None
+    _resets: Samples | None = None
     _stale: Bool | None = field(default=None, repr=False)
     table: HistogramTable | None = None
     """The same histograms as matrices; None where they were computed (a subquery)."""
@@ -166,6 +167,23 @@ class Samples:
         if self._stale is None:
             self._stale = is_stale_bits(self.values)
         return self._stale
+
+    def with_resets(self) -> Samples:
+        """Return the samples with counter resets of histograms looked for; see `HistogramTable.with_resets`."""
+        if self.table is None:
+            return self
+        if self._resets is None:
+            table = self.table.with_resets()
+            self._resets = Samples(
+                self.labels,
+                self.offsets,
+                self.times,
+                self.values,
+                StoredRuns(table),
+                self.drop_name,
+                table=table,
+            )
+        return self._resets
 
     def clean(self) -> Samples:
         """Return the samples without stale markers (what a range sees)."""

@@ -9,8 +9,10 @@ import numpy as np
 from ninesight_store.contract import Int64
 
 from ninesight_query import ir
-from ninesight_query.block import Block, Bool, Grid, Objects, filled
+from ninesight_query.block import Block, Bool, Grid, Objects
 from ninesight_query.context import Context
+from ninesight_query.histogram_grid import Cell, HistogramGrid
+from ninesight_query.histogram_grid_rate import newest_cell
 from ninesight_query.samples import HistogramRun, Samples, Tile, is_stale_bits
 
 __all__ = ["RangeVector", "Window", "instant", "range_vector", "selector_span", "shifted"]
@@ -51,11 +53,11 @@ def instant(selector: ir.Selector, grid: Grid, context: Context, *, timestamps: 
         if times is not None:
             times[tile.rows] = np.where(fresh, at, times[tile.rows])
         present[tile.rows] = fresh & ~is_stale_bits(found) if any_stale else fresh
-    histograms = None
+    histograms: HistogramGrid | None = None
     if samples.histograms and times is not None:
         histograms = _latest_histograms(samples, ends, lookback_ms, times, present)
     if timestamps and times is not None:
-        exists = present if histograms is None else present | filled(histograms)
+        exists = present if histograms is None else present | histograms.present
         values, present, histograms = times / 1000.0, exists, None
     block = Block(samples.labels, values, present, samples.drop_name.copy(), histograms)
     return block.broadcast(grid.count)
@@ -63,18 +65,29 @@ def instant(selector: ir.Selector, grid: Grid, context: Context, *, timestamps: 
 
 def _latest_histograms(
     samples: Samples, ends: Int64, lookback_ms: int, times: Int64, present: Bool
-) -> Objects:
+) -> HistogramGrid:
     """Put histograms where they are newer than the float; `times` and `present` are brought up to date."""
-    out = np.full(present.shape, None, object)
-    for row, run in samples.histograms.items():
+    cells: dict[int, Cell] = {}
+    odd: dict[int, Objects] = {}
+    table = samples.table
+    if table is not None:
+        pure = [row for row in samples.histograms if samples.offsets[row] == samples.offsets[row + 1]]
+        for row, layout in table.layouts(pure)[0].items():
+            cells[row], at = newest_cell(table, row, layout, ends, lookback_ms)
+            times[row] = np.where(cells[row].present, at, times[row])
+    for row in samples.histograms:
+        if row in cells:
+            continue
+        run = samples.histograms[row]
         index = np.searchsorted(run.times, ends, "right") - 1
         safe = np.maximum(index, 0)
         newer = (index >= 0) & (run.times[safe] > ends - lookback_ms) & (run.times[safe] > times[row])
         present[row][newer] = False
         shown = newer & ~run.stale[safe]
-        out[row][shown] = run.points[safe[shown]]
+        odd[row] = np.full(len(ends), None, object)
+        odd[row][shown] = run.points[safe[shown]]
         times[row][newer] = run.times[safe[newer]]
-    return out
+    return HistogramGrid((len(samples), len(ends)), cells, odd)
 
 
 @dataclass(frozen=True, slots=True)
