@@ -88,13 +88,13 @@ OBJECTIVES: list[Column] = [
 ]
 
 MODEL_OBJECTIVES: list[Column] = [
-    _state(108),
+    _state(100),
     _text("objective", "Objective", flex=1, minWidth=92),
-    _text("target_t", "Target", width=124, sortable=False),
-    _number("compliance", "Attained", 88),
-    _bar("budget", "Budget left", 132),
-    _text("burn_t", "Burn rate", width=170, sortable=False),
-    _number("events_t", "Requests", 88, sortable=False),
+    _text("target_t", "Target", width=116, sortable=False),
+    _number("compliance", "Attained", 82),
+    _bar("budget", "Budget left", 122),
+    _text("burn_t", "Burn rate", width=150, sortable=False, tooltipField="burn_t"),
+    _number("events_t", "Requests", 82, sortable=False),
 ]
 
 COSTS: list[Column] = [
@@ -115,7 +115,7 @@ ALERTS: list[Column] = [
 MODEL_ALERTS: list[Column] = [
     _state(92),
     _text("alert", "Alert", flex=1, minWidth=120, tooltipField="summary"),
-    _number("since", "For", 168, tooltipField="since_h"),
+    _number("since", "For", 160, tooltipField="since_h"),
     _text("delivery_t", "Last webhook", flex=1, minWidth=150, sortable=False, tooltipField="delivery_t"),
 ]
 

@@ -260,7 +260,7 @@ def _model_panels() -> list[html.Section]:
             "This model's SLA objectives over their own windows. Burn rate 1x uses up the budget exactly at the "
             "window's end.",
             columns.MODEL_OBJECTIVES,
-            "w6 h-list",
+            "w5 h-list",
         ),
         grid(
             "model-costs",
@@ -274,7 +274,7 @@ def _model_panels() -> list[html.Section]:
             "Alerts",
             "This model's alerts, newest first, resolved ones included.",
             columns.MODEL_ALERTS,
-            "w3 h-list",
+            "w4 h-list",
         ),
         chart(panel("model-instances"), "w6 h-chart"),
         grid(

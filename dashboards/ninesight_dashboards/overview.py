@@ -85,6 +85,8 @@ def _other_tiles(desk: Desk, charts: Charts) -> Leaves:
 
 def _overall_errors(charts: Charts) -> Optionals:
     """The error ratio of all models: each model's ratio weighted by its requests."""
+    if charts.rows("errors") is None:
+        return ()
     rates, ratios = charts.by_label("traffic", "model"), charts.by_label("errors", "model")
     found: list[float | None] = []
     for step, total in enumerate(charts.total("traffic")):

@@ -47,7 +47,8 @@ class Query:
 
     def text(self, window_s: int, scope: str = "") -> str:
         """Return the PromQL for a rate window and a scope."""
-        return self.expr.replace("$w", f"{window_s}s").replace("$scope", scope)
+        expr = self.expr if scope else self.expr.replace("$scope, ", "")
+        return expr.replace("$w", f"{window_s}s").replace("$scope", scope)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from ninesight_analytics.contract import (
     SlaState,
 )
 
-from ninesight_dashboards.numbers import age, amount, milliseconds, money, percent
+from ninesight_dashboards.numbers import age, amount, milliseconds, money, percent, significant
 from ninesight_dashboards.sparkline import thinned
 from ninesight_dashboards.zone import Zone
 
@@ -220,7 +220,7 @@ def _compliance(objective: ObjectiveReport) -> str:
 
 def _burn(objective: ObjectiveReport) -> str:
     parts = [
-        f"{window} {amount(estimate.value)}x"
+        f"{window} {significant(estimate.value, 2)}x"
         for window, estimate in list(objective.burn_rates.items())[:3]
         if estimate.value is not None
     ]
@@ -314,7 +314,7 @@ def _alert_row(alert: AlertView, deliveries: Sequence[DeliveryView], now_ms: int
         "since": began,
         "since_t": age((now_ms - began) / 1000)
         if ended is None
-        else f"{age((ended - began) / 1000)}, ended {zone.clock(ended)}",
+        else f"{age((ended - began) / 1000)} to {zone.clock(ended)}",
         "since_h": zone.stamp(began),
         "delivery_t": _delivery(alert, deliveries, zone),
         "simulated": labels.get("simulated") == "true",
