@@ -9,13 +9,16 @@ One series is read without touching the others' bytes; the timestamps are stored
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
 
 from ninesight_store.codec import PCODEC, PCODEC_VERSION, RAW, decode_array, encode_array
+from ninesight_store.config import StoreSettings
 from ninesight_store.contract import Float64, HistogramColumns, Int64
 from ninesight_store.errors import StoreFormatError
 from ninesight_store.histograms import slice_histograms, take_histograms
@@ -25,7 +28,7 @@ from ninesight_store.schema import FLOATS, POINTS
 
 __all__ = ["ChunkDraft", "decode_floats", "decode_histograms", "encode_kinds"]
 
-_GROUP_MAX = {FLOATS: 64, POINTS: 16}
+_FLOATS_MAX, _POINTS_MAX = 64, 16
 """Series in one chunk: large enough to share timestamps, small enough to read one series cheaply."""
 _RAW_BELOW = 4
 """Fewer samples are smaller as they are than with a codec's header."""
@@ -50,47 +53,59 @@ class ChunkDraft:
 
 
 def encode_kinds(
-    ids: Int64, floats: Run, rows: Run, points: HistogramColumns, level: int
+    ids: Int64, floats: Run, rows: Run, points: HistogramColumns, settings: StoreSettings
 ) -> list[ChunkDraft]:
-    """Compress both kinds of the same series; `rows.values` are rows of `points`."""
-    ordered = take_histograms(points, rows.values)
-    return [*_encode_run(FLOATS, ids, floats, None, level), *_encode_run(POINTS, ids, rows, ordered, level)]
+    """Compress both kinds of the same series; `rows.values` are rows of `points`.
 
-
-def _encode_run(
-    kind: int, ids: Int64, run: Run, points: HistogramColumns | None, level: int
-) -> Iterator[ChunkDraft]:
-    """Compress a run (series row r has the id `ids[r]`) chunk by chunk.
-
-    Histogram points come in the order of the run.
+    Series row r has the id `ids[r]`. The codec leaves the interpreter free, so chunks go to a few threads.
     """
-    for rows in _groups(run, _GROUP_MAX[kind]):
-        low, high = int(run.offsets[rows[0]]), int(run.offsets[rows[0] + 1])
-        times = run.timestamps[low:high]
-        codec = PCODEC if high - low >= _RAW_BELOW else RAW
-        if points is None:
-            blobs = [
-                encode_array(run.values[run.offsets[row] : run.offsets[row + 1]], codec, level)
-                for row in rows
-            ]
-        else:
-            blobs = [
-                encode_points(
-                    slice_histograms(points, int(run.offsets[row]), int(run.offsets[row + 1])), level
-                )
-                for row in rows
-            ]
-        yield ChunkDraft(
-            kind=kind,
-            ids=ids[rows],
-            start_ms=int(times[0]),
-            end_ms=int(times[-1]),
-            count=len(times) * len(rows),
-            codec=codec,
-            times=encode_array(times, codec, level),
-            ends=np.cumsum([len(blob) for blob in blobs]).astype("<u4").tobytes(),
-            data=b"".join(blobs),
-        )
+    level = settings.compression_level
+    ordered = take_histograms(points, rows.values)
+    tasks = [partial(_encode_floats, ids, floats, group, level) for group in _groups(floats, _FLOATS_MAX)]
+    tasks += [
+        partial(_encode_points, ids, rows, group, ordered, level) for group in _groups(rows, _POINTS_MAX)
+    ]
+    if len(tasks) < 4 or settings.seal_threads < 2:
+        return [task() for task in tasks]
+    with ThreadPoolExecutor(settings.seal_threads, thread_name_prefix="ninesight-store-seal") as pool:
+        return list(pool.map(_run, tasks))
+
+
+def _run(task: Callable[[], ChunkDraft]) -> ChunkDraft:
+    return task()
+
+
+def _encode_floats(ids: Int64, run: Run, rows: list[int], level: int) -> ChunkDraft:
+    codec = _codec_of(run, rows)
+    edges = run.offsets.tolist()
+    blobs = [encode_array(run.values[edges[row] : edges[row + 1]], codec, level) for row in rows]
+    return _draft(FLOATS, ids, run, rows, blobs, level)
+
+
+def _encode_points(ids: Int64, run: Run, rows: list[int], points: HistogramColumns, level: int) -> ChunkDraft:
+    edges = run.offsets.tolist()
+    blobs = [encode_points(slice_histograms(points, edges[row], edges[row + 1]), level) for row in rows]
+    return _draft(POINTS, ids, run, rows, blobs, level)
+
+
+def _codec_of(run: Run, rows: list[int]) -> int:
+    return PCODEC if run.offsets[rows[0] + 1] - run.offsets[rows[0]] >= _RAW_BELOW else RAW
+
+
+def _draft(kind: int, ids: Int64, run: Run, rows: list[int], blobs: list[bytes], level: int) -> ChunkDraft:
+    times = run.timestamps[run.offsets[rows[0]] : run.offsets[rows[0] + 1]]
+    codec = _codec_of(run, rows)
+    return ChunkDraft(
+        kind=kind,
+        ids=ids[rows],
+        start_ms=int(times[0]),
+        end_ms=int(times[-1]),
+        count=len(times) * len(rows),
+        codec=codec,
+        times=encode_array(times, codec, level),
+        ends=np.cumsum([len(blob) for blob in blobs]).astype("<u4").tobytes(),
+        data=b"".join(blobs),
+    )
 
 
 def decode_floats(

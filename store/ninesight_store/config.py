@@ -26,6 +26,8 @@ class StoreSettings:
     """Sealed hours are merged into blocks of this many; 0 or 1 leaves them hourly."""
     seal_samples_max: int = 4_000_000
     """Samples decoded at a time by `seal` and `merge`, which bounds their memory (about 50 bytes each)."""
+    seal_threads: int = 2
+    """Threads that compress while `seal` or `merge` runs."""
     compression_level: int = 4
     """pcodec level 0..12."""
     group_commit_ms_max: int = 0

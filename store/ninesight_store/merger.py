@@ -125,7 +125,7 @@ class Merger:
             for kind in (FLOATS, POINTS)
         }
         floats, points = assemble_kinds(len(ids), pieces)
-        drafts = encode_kinds(ids, floats, points, pool.all(), self._settings.compression_level)
+        drafts = encode_kinds(ids, floats, points, pool.all(), self._settings)
         return drafts, len(floats.timestamps) + len(points.timestamps)
 
 

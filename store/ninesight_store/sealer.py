@@ -88,7 +88,7 @@ class Sealer:
                 for kind, part in metas.items()
             }
         floats, points = assemble_kinds(len(ids), pieces)
-        drafts = encode_kinds(ids, floats, points, pool.all(), self._settings.compression_level)
+        drafts = encode_kinds(ids, floats, points, pool.all(), self._settings)
         numbers = [meta.id for part in metas.values() for meta in part]
         return _Step(numbers, len(floats.timestamps) + len(points.timestamps), drafts)
 
