@@ -15,25 +15,20 @@ from ninesight_store.contract import (
     Float64,
     HistogramColumns,
     Int64,
-    Labels,
     ResetHint,
     SeriesTable,
     Sink,
     labels_of,
 )
 
-from ninesight_suite.demo.traffic_model import PROFILES, SCHEMA, DurationModel, ModelProfile
+from ninesight_suite.demo.past_model import COMMON, PastHistogram, PastModel
+from ninesight_suite.demo.traffic_model import PROFILES, SCHEMA
 
 __all__ = ["HistorySettings", "write_history"]
 
-_COMMON = {"job": "demo-history", "instance": "simulated-0", "simulated": "true"}
-_GPU = {
-    **_COMMON,
-    "gpu": "0",
-    "uuid": "GPU-simulated-history",
-    "name": "Simulated H100 80GB",
-}
+_GPU = {**COMMON, "gpu": "0", "uuid": "GPU-simulated-history", "name": "Simulated H100 80GB"}
 _GPU_BYTES = 80.0 * 2**30
+_INCIDENT_MS = 600_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,120 +63,75 @@ def write_history(
     return written
 
 
-class _Model:
-    """Running totals of one model."""
-
-    def __init__(self, profile: ModelProfile) -> None:
-        self.profile = profile
-        self.durations = DurationModel(profile.median_s, profile.sigma)
-        self.buckets: Float64 = np.zeros(len(self.durations.index))
-        self.sum_s = 0.0
-        self.ok = 0.0
-        self.errors = 0.0
-        self.accelerator_s = 0.0
-
-    def labels(self) -> list[Labels]:
-        """The float series, in the order of `floats`."""
-        named = {"model": self.profile.model, "version": self.profile.version, **_COMMON}
-        requests = {**named, "served_by": "model"}
-        return [
-            labels_of("model_requests_total", {**requests, "outcome": "ok"}),
-            labels_of("model_requests_total", {**requests, "outcome": "error"}),
-            labels_of("model_predictions_total", named),
-            labels_of("model_accelerator_seconds_total", {**named, "gpu": "0"}),
-            labels_of("model_queue_depth", named),
-        ]
-
-    def histogram_labels(self) -> Labels:
-        named = {"model": self.profile.model, "version": self.profile.version, **_COMMON}
-        return labels_of("model_request_duration_seconds", named)
-
-    def advance(self, rng: np.random.Generator, at_ms: int, step_s: float, *, incident: bool) -> Float64:
-        """Live one step; return the values of the float series."""
-        requests = int(rng.poisson(self.profile.rate_at((at_ms / 1000.0) % 86400.0) * step_s))
-        # An incident trebles durations: 64 buckets double, so 101 treble.
-        counts = self.durations.draw(rng, requests, 101 if incident else 0)
-        errors = float(rng.binomial(requests, 0.03 if incident else self.profile.error_ratio))
-        self.buckets = self.buckets + counts
-        self.sum_s += float(counts @ self.durations.middle_s)
-        self.ok += requests - errors
-        self.errors += errors
-        self.accelerator_s += requests * self.profile.accelerator_s
-        waiting = float(rng.poisson(6.0 if incident else 0.4))
-        return np.array([self.ok, self.errors, self.ok, self.accelerator_s, waiting])
-
-
 class _Past:
     """Draws tick after tick; a batch holds `ticks_per_batch` of them."""
 
     def __init__(self, settings: HistorySettings) -> None:
         self._settings = settings
         self._rng = np.random.default_rng(settings.seed)
-        self._models = [_Model(profile) for profile in PROFILES]
-        gpu = [
-            labels_of("gpu_utilization_ratio", _GPU),
-            labels_of("gpu_memory_used_bytes", _GPU),
-            labels_of("gpu_memory_total_bytes", _GPU),
-            labels_of("gpu_power_watts", _GPU),
-            labels_of("gpu_info", _GPU),
-        ]
-        floats = [labels for model in self._models for labels in model.labels()] + gpu
-        histograms = [model.histogram_labels() for model in self._models]
+        self._models = [PastModel(profile) for profile in PROFILES]
+        self._histograms = [histogram for model in self._models for histogram in model.histograms]
+        gpu = ("utilization_ratio", "memory_used_bytes", "memory_total_bytes", "power_watts", "info")
+        floats = [labels for model in self._models for labels in model.labels]
+        floats += [labels_of(f"gpu_{name}", _GPU) for name in gpu]
         self._floats = len(floats)
-        self._table = SeriesTable((*floats, *histograms))
+        self._table = SeriesTable((*floats, *(histogram.labels for histogram in self._histograms)))
         # One incident of ten minutes, two thirds into the past.
-        span = settings.end_ms - settings.start_ms
-        self._incident = (settings.start_ms + span * 2 // 3, settings.start_ms + span * 2 // 3 + 600_000)
+        begin = settings.start_ms + (settings.end_ms - settings.start_ms) * 2 // 3
+        self._incident = (begin, begin + _INCIDENT_MS)
 
     def batch(self, first: int, count: int) -> Batch:
         step_ms = self._settings.step_ms
         times: Int64 = self._settings.start_ms + step_ms * np.arange(first, first + count, dtype=np.int64)
         values = np.empty((count, self._floats))
-        buckets = [np.empty((count, len(model.buckets))) for model in self._models]
-        sums = np.empty((count, len(self._models)))
+        buckets = [np.empty((count, len(histogram.buckets))) for histogram in self._histograms]
+        sums = np.empty((len(self._histograms), count))
         for row, at_ms in enumerate(times.tolist()):
             incident = self._incident[0] <= at_ms < self._incident[1]
-            parts = []
-            for column, model in enumerate(self._models):
-                parts.append(model.advance(self._rng, at_ms, step_ms / 1000.0, incident=incident))
-                buckets[column][row] = model.buckets
-                sums[row, column] = model.sum_s
-            busy = min(1.0, sum(m.profile.accelerator_s * m.profile.requests_per_s for m in self._models))
-            gpu = np.array([busy, 0.4 * _GPU_BYTES, _GPU_BYTES, 90.0 + 500.0 * busy, 1.0])
-            values[row] = np.concatenate([*parts, gpu])
+            parts = [m.advance(self._rng, at_ms, step_ms / 1000.0, incident=incident) for m in self._models]
+            values[row] = np.concatenate([*parts, self._gpu()])
+            for number, histogram in enumerate(self._histograms):
+                buckets[number][row] = histogram.buckets
+                sums[number, row] = histogram.sum
         return Batch(
             series=self._table,
             series_index=np.tile(np.arange(self._floats, dtype=np.int32), count),
             timestamps=np.repeat(times, self._floats),
             values=values.ravel(),
-            histograms=self._histograms(times, buckets, sums),
+            histograms=_columns(self._histograms, self._floats, times, buckets, sums),
         )
 
-    def _histograms(self, times: Int64, buckets: list[Float64], sums: Float64) -> HistogramColumns:
-        """All points of the batch, model after model; empty buckets are left out."""
-        columns: dict[str, list[np.ndarray]] = {name: [] for name in ("series", "count", "index", "n")}
-        widths: list[np.ndarray] = []
-        for column, model in enumerate(self._models):
-            used = buckets[column] > 0
-            widths.append(used.sum(axis=1))
-            columns["series"].append(np.full(len(times), self._floats + column))
-            columns["count"].append(buckets[column].sum(axis=1))
-            columns["index"].append(np.broadcast_to(model.durations.index, used.shape)[used])
-            columns["n"].append(buckets[column][used])
-        points = len(times) * len(self._models)
-        offsets = np.concatenate([[0], np.cumsum(np.concatenate(widths))]).astype(np.int64)
-        return HistogramColumns(
-            series=np.concatenate(columns["series"]).astype(np.int32),
-            timestamps=np.tile(times, len(self._models)),
-            schema=np.full(points, SCHEMA, np.int32),
-            hint=np.full(points, ResetHint.UNKNOWN, np.int32),
-            count=np.concatenate(columns["count"]),
-            sum=sums.T.ravel().copy(),
-            zero_threshold=np.zeros(points),
-            zero_count=np.zeros(points),
-            positive_offsets=offsets,
-            positive_index=np.concatenate(columns["index"]).astype(np.int32),
-            positive_count=np.concatenate(columns["n"]),
-            negative_offsets=np.zeros(points + 1, np.int64),
-            bounds_offsets=np.zeros(points + 1, np.int64),
-        )
+    def _gpu(self) -> Float64:
+        mean = sum(model.profile.accelerator_s * model.profile.requests_per_s for model in self._models)
+        busy = min(1.0, mean * float(self._rng.uniform(0.9, 1.1)))
+        return np.array([busy, 0.12 * _GPU_BYTES, _GPU_BYTES, 90.0 + 500.0 * busy, 1.0])
+
+
+def _columns(
+    histograms: list[PastHistogram], first_series: int, times: Int64, buckets: list[Float64], sums: Float64
+) -> HistogramColumns:
+    """All points of a batch, histogram after histogram; empty buckets are left out."""
+    used = [counts > 0 for counts in buckets]
+    points = len(times) * len(histograms)
+    widths = np.concatenate([mask.sum(axis=1) for mask in used])
+    index = [
+        np.broadcast_to(histogram.distribution.index, mask.shape)[mask]
+        for histogram, mask in zip(histograms, used, strict=True)
+    ]
+    return HistogramColumns(
+        series=np.repeat(np.arange(len(histograms), dtype=np.int32) + first_series, len(times)).astype(
+            np.int32
+        ),
+        timestamps=np.tile(times, len(histograms)),
+        schema=np.full(points, SCHEMA, np.int32),
+        hint=np.full(points, ResetHint.UNKNOWN, np.int32),
+        count=np.concatenate([counts.sum(axis=1) for counts in buckets]),
+        sum=sums.ravel(),
+        zero_threshold=np.zeros(points),
+        zero_count=np.zeros(points),
+        positive_offsets=np.concatenate([[0], np.cumsum(widths)]).astype(np.int64),
+        positive_index=np.concatenate(index).astype(np.int32),
+        positive_count=np.concatenate([counts[mask] for counts, mask in zip(buckets, used, strict=True)]),
+        negative_offsets=np.zeros(points + 1, np.int64),
+        bounds_offsets=np.zeros(points + 1, np.int64),
+    )
