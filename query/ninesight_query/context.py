@@ -102,7 +102,10 @@ class Context:
                 f"a selector may match at most {self.settings.series_max} series, this one matches "
                 f"{len(columns.labels)}; add matchers, or raise the engine's series_max"
             )
-        self._loaded += len(columns.timestamps) + len(columns.histograms)
+        # Two buckets take the memory of one sample with its time.
+        points = columns.histograms
+        buckets = len(points.positive_count) + len(points.negative_count)
+        self._loaded += len(columns.timestamps) + len(points) + buckets // 2
         if self._loaded > self.settings.samples_max:
             raise LimitError(
                 f"a query may load at most {self.settings.samples_max} samples, this one loads {self._loaded}; "

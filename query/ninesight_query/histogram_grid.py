@@ -56,7 +56,7 @@ class HistogramGrid:
             for row, cell in self.cells.items():
                 out[row] = cell.present
             for row, points in self.odd.items():
-                out[row] = np.not_equal(points, None)
+                out[row] = [point is not None for point in points]
             self._present = out
         return self._present
 

@@ -63,7 +63,8 @@ def stack_resets(stack: Stack) -> Bool:
         | (stack.negative[1:] < stack.negative[:-1]).any(axis=1)
     )
     out[1:] |= stack.hint[1:] == int(ResetHint.RESET)
-    return out & (stack.hint != int(ResetHint.NOT_RESET))
+    out &= stack.hint != int(ResetHint.NOT_RESET)
+    return out
 
 
 def _fell(start: int, now: Float64, start_before: int, before: Float64) -> bool:

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from ninesight_query.histogram import Histogram
 from ninesight_query.histogram_bounds import edges_of
@@ -16,6 +16,8 @@ observations = st.lists(
     min_size=1,
     max_size=40,
 )
+
+quick = settings(deadline=None, max_examples=50)
 schemas = st.integers(min_value=-4, max_value=8)
 
 
@@ -31,6 +33,7 @@ positive_observations = st.lists(st.floats(min_value=1e-4, max_value=1e5), min_s
 ratios = st.floats(min_value=0.0, max_value=1.0)
 
 
+@quick
 @given(positive_observations, ratios)
 def test_a_quantile_lies_in_the_bucket_of_the_exact_one(values, q):
     """The exact quantile (nearest rank, from either side) and the estimate share a bucket."""
@@ -44,6 +47,7 @@ def test_a_quantile_lies_in_the_bucket_of_the_exact_one(values, q):
     assert near[0] / width * (1 - 1e-9) <= estimate <= near[1] * width * (1 + 1e-9)
 
 
+@quick
 @given(st.lists(histograms(), min_size=1, max_size=8), ratios)
 def test_many_quantiles_equal_each_alone(points, q):
     """Stacks of mixed layouts answer like one histogram at a time."""
@@ -52,6 +56,7 @@ def test_many_quantiles_equal_each_alone(points, q):
     assert together.tolist() == pytest.approx(alone, nan_ok=True)
 
 
+@quick
 @given(positive_observations, st.floats(min_value=0.01, max_value=0.99))
 def test_fraction_is_the_inverse_of_quantile(values, q):
     """The share below the q-quantile is q, up to empty stretches between buckets."""
@@ -61,6 +66,7 @@ def test_fraction_is_the_inverse_of_quantile(values, q):
     assert share == pytest.approx(q, abs=1e-6)
 
 
+@quick
 @given(st.lists(histograms(), min_size=1, max_size=6), st.floats(-1e3, 1e3), st.floats(-1e3, 1e3))
 def test_many_fractions_equal_each_alone(points, low, high):
     """Stacks of mixed layouts answer like one histogram at a time, and shares lie in 0..1."""
@@ -70,6 +76,7 @@ def test_many_fractions_equal_each_alone(points, low, high):
     assert (together <= 1 + 1e-12).all()
 
 
+@quick
 @given(histograms())
 def test_edges_are_ordered_and_count_everything(histogram):
     """Buckets from the lowest to the highest do not overlap; stack and value agree on them."""

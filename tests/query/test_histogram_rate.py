@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from ninesight_query.histogram import Histogram
 from ninesight_query.histogram_layout import to_schema
@@ -13,6 +13,8 @@ from ninesight_query.histogram_observe import observe
 from ninesight_query.histogram_rate import RateNote, increase_between, rate
 from ninesight_query.histogram_reset import detect_reset
 from ninesight_store.contract import ResetHint
+
+quick = settings(deadline=None, max_examples=50)
 
 positive_observations = st.lists(st.floats(min_value=1e-4, max_value=1e5), min_size=1, max_size=60)
 
@@ -28,6 +30,7 @@ def growing(batches, schema=3):
     return out
 
 
+@quick
 @given(st.lists(positive_observations, min_size=2, max_size=6))
 def test_an_increase_is_what_was_observed_after_the_first_point(batches):
     """last - first counts exactly the later observations."""
@@ -39,6 +42,7 @@ def test_an_increase_is_what_was_observed_after_the_first_point(batches):
     assert grown.positive.tolist() == expected.positive.tolist()
 
 
+@quick
 @given(
     st.lists(positive_observations, min_size=2, max_size=4),
     st.lists(positive_observations, min_size=1, max_size=4),
@@ -56,6 +60,7 @@ def test_a_reset_loses_nothing(before, after):
     assert grown.positive.sum() == len(later)
 
 
+@quick
 @given(positive_observations, positive_observations)
 def test_growth_is_no_reset_and_shrinking_is(first, more):
     """Only a fall of some count is a reset; coarsening on the way is none."""
