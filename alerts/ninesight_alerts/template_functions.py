@@ -161,7 +161,7 @@ def matches(pattern: Any, text: Any) -> bool:
 
 def title(text: Any) -> str:
     """Return the text with the first letter of each word in upper case; other letters stay."""
-    return re.sub(r"(?<![\w'])\w", lambda match: match[0].upper(), _text(text))
+    return re.sub(r"(?<!\w)\w", lambda match: match[0].upper(), _text(text))
 
 
 def first(result: Any) -> Any:
