@@ -1,7 +1,7 @@
 """Durations in Prometheus' notation."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from ninesight_alerts.durations import duration_ms, duration_text
 
@@ -31,6 +31,7 @@ def test_what_is_no_duration_is_refused(text):
     assert repr(text) in str(caught.value)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 50 * 365 * 86_400_000))
 def test_writing_and_reading_is_the_identity(milliseconds):
     """A duration survives being written."""

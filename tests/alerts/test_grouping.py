@@ -1,7 +1,7 @@
 """Alerts to groups, groups to messages, without a clock or a database."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from ninesight_alerts import AlertState
 from ninesight_alerts.grouping import GroupKey, ReceiverRoute, Routing, group_key, plan
@@ -122,6 +122,7 @@ def test_the_group_key_is_written_as_alertmanager_does(group, text):
     assert group_key(group) == text
 
 
+@settings(deadline=None)
 @given(st.lists(st.lists(st.booleans(), min_size=3, max_size=3), max_size=25))
 def test_a_receiver_knows_what_fires(rows):
     """After every step the union of what was told equals what fires, and each end was told once."""

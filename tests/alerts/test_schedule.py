@@ -1,6 +1,6 @@
 """The beat of groups."""
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from ninesight_alerts.schedule import Schedule
 
@@ -31,6 +31,7 @@ def test_no_group_is_never_due():
     assert Schedule([], 0.0).next() is None
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0, 10), max_size=20))
 def test_the_beat_stays_on_its_grid(busy):
     """Done plus missed beats are all beats there were, and the next one lies ahead."""

@@ -2,7 +2,7 @@
 
 import math
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from ninesight_alerts import AlertSample, AlertState, StepSettings, step
 
@@ -97,6 +97,7 @@ SETTINGS = st.builds(
 PRESENCE = st.lists(st.booleans(), max_size=30)
 
 
+@settings(deadline=None)
 @given(PRESENCE, SETTINGS)
 def test_firing_means_present_for_long_enough(presence, settings):
     """Whatever fires was there at every evaluation since it became active."""
@@ -107,6 +108,7 @@ def test_firing_means_present_for_long_enough(presence, settings):
             assert state.fired_ms - state.active_since_ms >= settings.for_ms
 
 
+@settings(deadline=None)
 @given(PRESENCE, SETTINGS)
 def test_firing_and_resolved_alternate(presence, settings):
     """Nobody hears of an end without a beginning, or of two beginnings."""
@@ -116,6 +118,7 @@ def test_firing_and_resolved_alternate(presence, settings):
     )
 
 
+@settings(deadline=None)
 @given(PRESENCE, SETTINGS)
 def test_a_state_agrees_with_what_was_seen(presence, settings):
     """Present is pending or firing; absent is none, resolved, or held no longer than keep_firing_for."""
@@ -129,6 +132,7 @@ def test_a_state_agrees_with_what_was_seen(presence, settings):
             assert state is None or state.state is AlertState.RESOLVED
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.booleans(), st.booleans()), max_size=20), SETTINGS)
 def test_alerts_do_not_touch_each_other(presence, settings):
     """Two alerts of a rule live as two rules of one alert each would."""

@@ -6,7 +6,7 @@ import subprocess
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from ninesight_alerts.template import TemplateData, expand
 
@@ -177,12 +177,14 @@ def test_work_and_output_are_bounded():
     assert time.monotonic() - started < 5
 
 
+@settings(deadline=None)
 @given(st.text(alphabet='{}$.|()"`- \nabrangeifwthqudx0123456789:=,/*\\', max_size=60))
 def test_no_text_makes_expand_raise(text):
     """Any characters give some text."""
     assert isinstance(expand(text, DATA), str)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=50).filter(lambda text: "{{" not in text))
 def test_text_without_actions_stands_for_itself(text):
     """Nothing but actions is touched."""
