@@ -1,4 +1,12 @@
-"""Keep samples and histograms durably; hand them back as numpy columns."""
+"""Keep samples and histograms durably; hand them back as numpy columns.
+
+The database is imported with the first use of `LocalStore`: an agent that only makes batches never pays for it.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
 
 from ninesight_store.config import StoreConfig, StoreSettings
 from ninesight_store.contract import (
@@ -24,10 +32,12 @@ from ninesight_store.errors import (
     StoreError,
     StoreFormatError,
 )
-from ninesight_store.local import LocalStore
-from ninesight_store.maintenance import Maintenance, MaintenanceStat
 from ninesight_store.memory import MemoryStore
 from ninesight_store.reports import MergeReport, RetainReport, SealReport, StoreStat
+
+if TYPE_CHECKING:
+    from ninesight_store.local import LocalStore
+    from ninesight_store.maintenance import Maintenance, MaintenanceStat
 
 __all__ = [
     "STALE_BITS",
@@ -60,3 +70,18 @@ __all__ = [
     "StoreStat",
     "labels_of",
 ]
+
+_LATE = {
+    "LocalStore": "ninesight_store.local",
+    "Maintenance": "ninesight_store.maintenance",
+    "MaintenanceStat": "ninesight_store.maintenance",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a name of the database's when it is first asked for (PEP 562)."""
+    if name not in _LATE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(_LATE[name]), name)
+    globals()[name] = value
+    return value

@@ -11,8 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ninesight_store.contract import Int64
-from ninesight_store.pieces import Piece, Run, assemble
-from ninesight_store.schema import FLOATS, POINTS
+from ninesight_store.pieces import FLOATS, POINTS, Piece, Run, assemble
 
 __all__ = ["assemble_kinds", "one_kind_each"]
 

@@ -19,7 +19,13 @@ import numpy.typing as npt
 from ninesight_store.contract import Int64
 from ninesight_store.histograms import offsets_of
 
-__all__ = ["SEALED_BELOW", "Piece", "Run", "assemble", "empty_run", "span_piece"]
+__all__ = ["FLOATS", "POINTS", "SEALED_BELOW", "Piece", "Run", "assemble", "empty_run", "span_piece"]
+
+FLOATS = 0
+"""`kind` of float samples."""
+POINTS = 1
+"""`kind` of native-histogram points."""
+
 
 SEALED_BELOW = 2**52
 """Write order: chunk ids as they are, hot row ids plus this; what is hot was written after what is sealed."""

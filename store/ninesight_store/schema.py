@@ -15,6 +15,8 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
+from ninesight_store.pieces import FLOATS, POINTS
+
 __all__ = [
     "APPLICATION_ID",
     "FLOATS",
@@ -34,10 +36,6 @@ FORMAT_VERSION = 1
 APPLICATION_ID = 0x6E696E65
 """SQLite's application_id of our files: "nine"."""
 
-FLOATS = 0
-"""`kind` of float samples."""
-POINTS = 1
-"""`kind` of native-histogram points."""
 
 TABLES = sa.MetaData()
 _Id = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
