@@ -27,7 +27,7 @@ _HEALTH = {True: "up", False: "down", None: "unknown"}
 def api_app(suite: Suite, *, now_ms: Callable[[], int]) -> Starlette:
     """Return the application served on `listen`."""
     routes = [
-        *query_http.routes(suite.engine, now_ms=now_ms),
+        *query_http.routes(suite.engine, now_ms=now_ms, pool=suite.queries),
         *alerts_http.routes(suite.alerts),
         *suite.collector.routes(),
         Route("/api/v1/targets", _targets(suite)),

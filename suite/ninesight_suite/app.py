@@ -9,6 +9,7 @@ from pathlib import Path
 from ninesight_alerts import Alerting
 from ninesight_collector import Collector
 from ninesight_query.engine import LocalEngine
+from ninesight_query.http import EnginePool, HttpSettings
 from ninesight_store import LocalStore, Maintenance
 from starlette.applications import Starlette
 
@@ -55,6 +56,8 @@ class Suite:
             now_ms=now_ms,
         )
         self.alerts = self.alerting.reader()
+        limits = HttpSettings()
+        self.queries = EnginePool(limits.workers_max, limits.queue_max)
         self.app: Starlette = api_app(self, now_ms=now_ms)
 
     def start(self) -> None:
@@ -68,5 +71,6 @@ class Suite:
         self.collector.stop(timeout_s)
         self.alerting.stop()
         self.alerts.close()
+        self.queries.close()
         self.maintenance.stop()
         self.store.close()

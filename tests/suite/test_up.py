@@ -93,7 +93,7 @@ def test_targets_and_store_are_visible(suite):
 def test_promtool_works_against_it(suite, real):
     """Debian's promtool asks instant and range queries and gets Prometheus' answers."""
     promtool = real("prometheus", "promtool")
-    push(suite.client, suite.api_url, gauge_request("tooled", 7.0, now_ms()))
+    push(suite.client, suite.api_url, gauge_request("tooled", 7.0, now_ms() - 5000))
     instant = subprocess.run(
         [promtool, "query", "instant", suite.api_url, "tooled * 2"],
         capture_output=True,
