@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from ninesight_alerts.contract import AlertsReader, AlertView, DeliveryView
@@ -37,6 +38,8 @@ _SUFFIXES = ("_bucket", "_count", "_sum")
 _LOOK_BACK_MS = 86_400_000
 _SLA_FRESH_MS = 15_000
 _ALERTS_FRESH_MS = 2_000
+_SEEN_FRESH_MS = 60_000
+_SIMULATED_FRESH_MS = 15_000
 
 
 class Frame:
@@ -50,6 +53,11 @@ class Frame:
         self.zone: Zone = zone_of(ask.zone if settings.time_zone == "browser" else settings.time_zone)
         self.colours: Palette = palette(ask.theme)
         self.refresh_s = settings.refresh_s or _refresh_s(self.chosen.span_ms)
+
+    @property
+    def lag_ms(self) -> int:
+        """How old a figure that is slow to make may be shown: two refreshes, at least 10 s; a fixed range waits."""
+        return max(10_000, round(2000 * self.refresh_s)) if self.chosen.live else 0
 
     @property
     def window(self) -> Window:
@@ -85,7 +93,9 @@ class Desk:
         self._engine = engine
         self._figures = figures
         self._alerts = alerts
-        self._memo = Memo(now_ms=now_ms)
+        self._seen = False
+        renewals = ThreadPoolExecutor(1, thread_name_prefix="pages-renewal")
+        self._memo = Memo(now_ms=now_ms, pool=renewals)
 
     def frame(self, ask: Ask) -> Frame:
         """Return the view of a browser's request, as of now."""
@@ -104,6 +114,7 @@ class Desk:
             key,
             (window.start_ms, window.end_ms),
             lambda: self._figures.models(window, by, Scope(model=model)),
+            lag_ms=frame.lag_ms,
         )
 
     def latency(self, frame: Frame) -> Known[dict[float, Estimate]]:
@@ -114,13 +125,16 @@ class Desk:
             answer: dict[Key, dict[float, Estimate]] = dict(self._figures.latency(window, (0.95,)))  # type: ignore[arg-type]
             return dict(answer.get((), {}))
 
-        return self._memo.get(("latency", self._span(frame)), (window.start_ms, window.end_ms), compute)
+        key = ("latency", self._span(frame))
+        return self._memo.get(key, (window.start_ms, window.end_ms), compute, lag_ms=frame.lag_ms)
 
     def cost(self, frame: Frame) -> Known[CostReport | None]:
         """Return the bill over the view's window."""
         window = frame.window
         key = ("cost", self._span(frame))
-        return self._memo.get(key, (window.start_ms, window.end_ms), lambda: self._figures.cost(window))
+        return self._memo.get(
+            key, (window.start_ms, window.end_ms), lambda: self._figures.cost(window), lag_ms=frame.lag_ms
+        )
 
     def slas(self, frame: Frame) -> Known[Sequence[SlaReport]]:
         """Return how each contract stands now, whatever range is shown."""
@@ -142,12 +156,14 @@ class Desk:
         """Return whether any model reported in the last day or in the range shown."""
         start_ms = min(frame.chosen.start_ms, frame.now_ms - _LOOK_BACK_MS)
         selector = parse_selector(_ANY_MODEL)
-        return self._recent(
+        known = self._recent(
             "any model",
-            _ALERTS_FRESH_MS,
+            _ALERTS_FRESH_MS if not self._seen else _SEEN_FRESH_MS,
             frame,
             lambda: bool(self._engine.series([selector], start_ms, frame.now_ms)),
         )
+        self._seen = bool(known.value)
+        return known
 
     def simulated(self, frame: Frame) -> Known[frozenset[tuple[str, str]]]:
         """Return (metric, model) of every simulated series in the range; model is "" where there is none."""
@@ -160,10 +176,10 @@ class Desk:
             return frozenset((_base(labels.get("__name__", "")), labels.get("model", "")) for labels in found)
 
         key = ("simulated", self._span(frame))
-        return self._memo.get(key, frame.chosen.end_ms // max(5000, frame.grid.step_ms), compute)
+        return self._memo.get(key, frame.now_ms // _SIMULATED_FRESH_MS, compute, lag_ms=frame.lag_ms)
 
     def _recent(self, key: str, fresh_ms: int, frame: Frame, compute: Callable[[], T]) -> Known[T]:
-        return self._memo.get(key, frame.now_ms // fresh_ms, compute)
+        return self._memo.get(key, frame.now_ms // fresh_ms, compute, lag_ms=frame.lag_ms)
 
     def _span(self, frame: Frame) -> Hashable:
         return frame.chosen.span_ms if frame.chosen.live else (frame.chosen.start_ms, frame.chosen.end_ms)

@@ -99,15 +99,10 @@ def _y_ticks(panel: Panel) -> dict[str, Any]:
 
 
 def x_of(grid: Grid, zone: Zone) -> dict[str, Any]:
-    """Return a trace's x in wall-clock milliseconds: start and step, or a list where the offset changes."""
-    segments = zone.segments(grid.start_ms, grid.end_ms)
-    if len(segments) == 1:
-        return {"x0": grid.start_ms + segments[0][1], "dx": grid.step_ms}
-    x = [
-        moment + next(offset for first, offset in reversed(segments) if moment >= first)
-        for moment in range(grid.start_ms, grid.end_ms + 1, grid.step_ms)
-    ]
-    return {"x": x}
+    """Return a trace's x in wall-clock time: start and step, or a list where the offset changes inside."""
+    if len(zone.segments(grid.start_ms, grid.end_ms)) == 1:
+        return {"x0": zone.wall(grid.start_ms), "dx": grid.step_ms}
+    return {"x": [zone.wall(moment) for moment in range(grid.start_ms, grid.end_ms + 1, grid.step_ms)]}
 
 
 def traces(
@@ -172,11 +167,10 @@ def change(
     hidden: Collection[str] = (),
 ) -> FigureChange:
     """Return what differs from the frame: data, the span shown, and objective lines (name, y)."""
-    start_ms, end_ms = max(chosen.start_ms, 0), chosen.end_ms
     return FigureChange(
         traces(panel, drawing, grid, zone, colours, hidden),
         {
-            "range": [start_ms + zone.offset_ms(start_ms), end_ms + zone.offset_ms(end_ms)],
+            "range": [zone.wall(chosen.start_ms), zone.wall(chosen.end_ms)],
             "tickformat": _time_format(chosen.span_ms),
         },
         {

@@ -69,7 +69,12 @@ VERDICT = (
 def shell(settings: PagesSettings, bodies: Mapping[str, Any], paints: Mapping[str, Any]) -> html.Div:
     """Return the whole page: header, and a slot per page; the page first asked for is in its slot already."""
     slots = [
-        html.Div(bodies.get(page, []), id=f"{page}-slot", className="ns-page", **{"data-slot": page})
+        html.Div(
+            bodies.get(page, []),
+            id=f"{page}-slot",
+            className="ns-page",
+            **{"data-slot": page, "data-filled": "true" if page in paints else ""},
+        )
         for page in PAGES
     ]
     # A store that is given None announces it as a change; one that is given nothing stays silent.

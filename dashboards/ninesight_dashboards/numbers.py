@@ -98,7 +98,7 @@ def percent(ratio: float) -> str:
 def _nines(value: float) -> str:
     """Two digits of what is missing to 100, cut and not rounded: a target just missed never looks met."""
     decimals = min(5, max(1, math.ceil(1 - math.log10(100 - value) - 1e-9)))
-    cut = math.floor(value * 10**decimals + 1e-6) / 10**decimals
+    cut = min(math.floor(value * 10**decimals + 1e-6) / 10**decimals, 100 - 10**-decimals)
     return f"{cut:.{decimals}f}".rstrip("0").rstrip(".")
 
 

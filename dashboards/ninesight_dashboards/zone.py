@@ -1,7 +1,8 @@
 """One time zone for the whole page: axes, tables, tooltips and the header say the same hour.
 
-Charts get wall-clock milliseconds (UTC plus offset), because the chart library knows no zones. Where
-a window crosses a change of daylight saving time the offset changes inside it.
+Charts get wall-clock text without a zone, because the chart library knows only its own browser's (it
+shifts plain milliseconds by that). Where a window crosses a change of daylight saving time the offset
+changes inside it.
 """
 
 from __future__ import annotations
@@ -36,6 +37,10 @@ class Zone:
                 found.append((self._change(left, right), self.offset_ms(right)))
             left = right
         return tuple(found)
+
+    def wall(self, utc_ms: int) -> str:
+        """Return wall-clock time with milliseconds, as chart axes take it."""
+        return self._at(utc_ms).strftime("%Y-%m-%d %H:%M:%S.") + f"{utc_ms % 1000:03d}"
 
     def clock(self, utc_ms: int) -> str:
         """Return the time of day, 24 hours, with seconds."""

@@ -22,7 +22,11 @@ def test_every_line_stands_out_from_its_background(colours, background):
     """Graphics keep 3:1; the two lightest quantiles of the light theme are thinner aids and keep 2:1."""
     strong = [*colours.slots, colours.others, colours.objective, colours.mean]
     strong += [colour for _, colour in (*colours.stages, *colours.outcomes)] + list(colours.quantiles[1:])
-    weak = {colour: round(contrast(colour, background), 2) for colour in strong if contrast(colour, background) < 3}
+    weak = {
+        colour: round(contrast(colour, background), 2)
+        for colour in strong
+        if contrast(colour, background) < 3
+    }
     assert not weak
     assert contrast(colours.quantiles[0], background) > 2
 

@@ -55,10 +55,19 @@ def test_a_percentile_is_never_summed_or_averaged():
             assert shown.rest == "none"
 
 
-@pytest.mark.parametrize("broken", [{"id": "Bad Id"}, {"help": ""}, {"queries": ()}, {"metrics": ()}, {"unit": ""}])
+@pytest.mark.parametrize(
+    "broken", [{"id": "Bad Id"}, {"help": ""}, {"queries": ()}, {"metrics": ()}, {"unit": ""}]
+)
 def test_a_wrong_panel_fails_at_once(broken):
     """A declaration that lacks something never reaches a browser."""
-    whole = {"id": "fine", "title": "t", "help": "h.", "queries": (Query("up"),), "metrics": ("up",), "unit": "s"}
+    whole = {
+        "id": "fine",
+        "title": "t",
+        "help": "h.",
+        "queries": (Query("up"),),
+        "metrics": ("up",),
+        "unit": "s",
+    }
     with pytest.raises(PanelError, match=r"must (match|have)"):
         Panel(**{**whole, **broken})
 

@@ -288,7 +288,9 @@
     $("ns-pause").addEventListener("click", pause);
     title();
     retheme();
-    if (!state.lastOk) { state.nextAt = Date.now() + 300; }
+    ["overview", "model"].forEach((name) => { state.mounted[name] = $(name + "-slot").childElementCount > 0; });
+    if ($(page() + "-slot").dataset.filled) { state.nextAt = Date.now() + state.refreshMs; }
+    else { root.classList.add("ns-loading"); ask(); }
     window.setInterval(tick, 500);
   }
 
