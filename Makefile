@@ -7,7 +7,7 @@ HISTORY ?=
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format bench lock clean
+.PHONY: help install demo test lint format bench pictures lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ format: install ## let ruff rewrite the code in house style
 
 bench: install ## run every benchmark, one JSON line each at the end
 	@for f in benchmarks/*.py; do echo "== $$f"; $(BIN)/python $$f || exit 1; done
+
+pictures: install ## take the README's pictures from the real demo (needs chromium)
+	@$(BIN)/python docs/take_pictures.py
 
 lock: install ## renew requirements.lock (hashes for every platform, no index address)
 	@$(BIN)/uv pip compile pyproject.toml --all-extras --group dev --universal --generate-hashes --no-emit-index-url --no-emit-find-links --python-version 3.11 --upgrade --quiet -o requirements.lock

@@ -27,6 +27,9 @@ def demo(
     listen: Annotated[str, typer.Option(help="API and receivers")] = "127.0.0.1:9901",
     pages: Annotated[str, typer.Option(help="pages")] = "127.0.0.1:9900",
     rate: Annotated[float, typer.Option(min=1, max=500, help="requests a second")] = 40.0,
+    fault_after: Annotated[
+        float, typer.Option(min=0, help="seconds of quiet traffic before the fault")
+    ] = 20.0,
 ) -> None:
     """Start everything here: store, reference server, load, pages; then a fault, its alert, webhook, resolution.
 
@@ -46,6 +49,7 @@ def demo(
         api=parse_address(listen),
         pages=parse_address(pages),
         rate_per_s=rate,
+        fault_after_s=fault_after,
     )
     # Found out now, in one line, rather than in a child's log.
     try_address(settings.api, "--listen").close()

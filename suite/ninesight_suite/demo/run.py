@@ -116,9 +116,7 @@ def _start(demo: _Demo, files: DemoFiles) -> tuple[Probe, str]:
     suite = _child(demo, "suite", ["up", "--config", str(files.config)])
     client = demo.stack.enter_context(httpx2.Client(timeout=5.0))
     probe = Probe(settings.api.url, settings.pages.url, client)
-    with screen.waiting("starting the suite"):
-        wait_until_ready(suite, f"{probe.api_url}/-/ready", timeout_s=_START_S_MAX)
-    screen.say(f"suite: API and receivers on {probe.api_url}, embedded store in {folder / 'data'}")
+    # Both load at the same time; the server's first pushes are sent again until the suite is there.
     server = _child(
         demo,
         "server",
@@ -129,6 +127,9 @@ def _start(demo: _Demo, files: DemoFiles) -> tuple[Probe, str]:
             "NINESIGHT_EXPORT_INTERVAL_S": "1",
         },
     )
+    with screen.waiting("starting the suite"):
+        wait_until_ready(suite, f"{probe.api_url}/-/ready", timeout_s=_START_S_MAX)
+    screen.say(f"suite: API and receivers on {probe.api_url}, embedded store in {folder / 'data'}")
     server_url = _address_of(demo, server)
     with screen.waiting("loading two ONNX models"):
         wait_until_ready(server, f"{server_url}/v2/health/ready", timeout_s=_START_S_MAX)
