@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from dash import ClientsideFunction, Dash, Input, Output, no_update
+from dash import ClientsideFunction, Input, Output, no_update
 
 from ninesight_dashboards.contract import Ask, Leaves
 from ninesight_dashboards.desk import Desk
@@ -69,7 +69,7 @@ def _broken(page: str, ask: Ask, error: Exception) -> Leaves:
     }
 
 
-def register(app: Dash, pages: Pages) -> None:
+def register(app: Any, pages: Pages) -> None:
     """Add the callbacks of both pages and of the browser's scheduler."""
     for page in PAGES:
         _register_refresh(app, pages, page)
@@ -81,20 +81,25 @@ def register(app: Dash, pages: Pages) -> None:
     app.clientside_callback(ClientsideFunction("ninesight", "painted"), *paints)
 
 
-def _register_refresh(app: Dash, pages: Pages, page: str) -> None:
+def _register_refresh(app: Any, pages: Pages, page: str) -> None:
     names = outputs_of(page)
 
     @app.callback(
-        [*(Output(*name.rsplit(".", 1)) for name in names), Output(f"{page}-paint", "data")],
+        [*(_output(name) for name in names), Output(f"{page}-paint", "data")],
         Input(f"{page}-ask", "data"),
         prevent_initial_call=True,
-    )
+    )  # type: ignore[untyped-decorator]
     async def refresh(data: Any) -> list[Any]:
         leaves = await pages.leaves(page, Ask.read(data))
         return [*(property_of(leaves, name, no_update) for name in names), packet(leaves)]
 
 
-def _register_mount(app: Dash, pages: Pages, page: str) -> None:
+def _output(name: str) -> Output:
+    component, _, prop = name.rpartition(".")
+    return Output(component, prop)
+
+
+def _register_mount(app: Any, pages: Pages, page: str) -> None:
     """A page that was not the first one opened comes once, whole and filled; after that only leaves change."""
 
     @app.callback(
@@ -102,7 +107,7 @@ def _register_mount(app: Dash, pages: Pages, page: str) -> None:
         Output(f"{page}-paint", "data", allow_duplicate=True),
         Input(f"{page}-mount", "data"),
         prevent_initial_call=True,
-    )
+    )  # type: ignore[untyped-decorator]
     async def mount(data: Any) -> tuple[Any, Any]:
         leaves = await pages.leaves(page, Ask.read(data))
         return pages.filled(page, leaves), packet(leaves)

@@ -7,6 +7,7 @@ from typing import Any
 import dash_ag_grid as dag
 from dash import dcc, html
 
+from ninesight_dashboards.attributes import aria, data
 from ninesight_dashboards.columns import defaults
 from ninesight_dashboards.figure import CONFIG, frame
 from ninesight_dashboards.panel import Panel
@@ -17,14 +18,14 @@ __all__ = ["chart", "count", "grid", "panel_frame", "simulated_badge", "tile"]
 
 def simulated_badge(component_id: str | None = None) -> html.Span:
     """Return the mark of simulated data; it shows itself by the class of its frame, or its own."""
-    named = {"id": component_id} if component_id else {}
+    named: dict[str, Any] = {"id": component_id} if component_id else {}
     return html.Span("simulated", className="ns-badge", title='Some series carry simulated="true"', **named)
 
 
 def _help(title: str, text: str) -> html.Button:
     """Return the "?" button; its text is drawn by the style sheet on hover and on keyboard focus."""
     return html.Button(
-        "?", className="ns-help", type="button", **{"aria-label": f"{title}: {text}", "data-help": text}
+        "?", className="ns-help", type="button", **aria(label=f"{title}: {text}"), **data(help=text)
     )
 
 
@@ -51,7 +52,7 @@ def panel_frame(panel_id: str, title: str, unit: str, text: str, body: Any, span
             className="ns-panel",
         ),
         className=f"ns-cell {span}",
-        **{"aria-labelledby": f"{panel_id}-title"},
+        **aria(labelledby=f"{panel_id}-title"),
     )
 
 
@@ -63,9 +64,9 @@ def chart(panel: Panel, span: str) -> html.Section:
     graph = dcc.Graph(
         id=panel.id, figure=frame(panel), config=CONFIG, className="ns-graph", responsive=True, animate=False
     )
-    described = html.Div(graph, role="img", className="ns-figure", **{"aria-label": f"Chart: {panel.help}"})
+    described = html.Div(graph, role="img", className="ns-figure", **aria(label=f"Chart: {panel.help}"))
     body = html.Div(
-        [described, html.Div(id=f"{panel.id}-legend", className="ns-legend", **{"data-chart": panel.id})],
+        [described, html.Div(id=f"{panel.id}-legend", className="ns-legend", **data(chart=panel.id))],
         className="ns-chart",
     )
     return panel_frame(panel.id, panel.title, _UNITS.get(panel.unit, panel.unit), panel.help, body, span)
@@ -126,7 +127,7 @@ def count(leaf: str, word: str, icon: str) -> html.Span:
     """Return one count of the verdict strip: icon, number, word."""
     return html.Span(
         [
-            html.Span(icon, className="ns-icon", **{"aria-hidden": "true"}),
+            html.Span(icon, className="ns-icon", **aria(hidden="true")),
             html.Span("-", id=f"{leaf}-number", className="ns-number"),
             html.Span(word),
         ],

@@ -20,7 +20,7 @@ from ninesight_dashboards.zone import Zone
 
 __all__ = ["CONFIG", "FigureChange", "change", "frame", "legend", "traces", "x_of"]
 
-CONFIG: dict[str, Any] = {
+CONFIG: Any = {
     "displayModeBar": False,
     "responsive": True,
     "doubleClick": False,

@@ -18,16 +18,16 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 _SERVED = ("/_dash-component-suites/", "/assets/")
 _EXACT = ("/", "/_dash-layout", "/_dash-dependencies", "/_dash-update-component")
 _BODY_BYTES_MAX = 1_000_000
+_POLICY = (
+    b"default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
+    b"img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self'; object-src 'none'; "
+    b"base-uri 'self'; form-action 'none'"
+)
 _HEADERS = (
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"SAMEORIGIN"),
     (b"referrer-policy", b"same-origin"),
-    (
-        b"content-security-policy",
-        b"default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
-        b"img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self'; object-src 'none'; "
-        b"base-uri 'self'; form-action 'none'",
-    ),
+    (b"content-security-policy", _POLICY),
 )
 
 

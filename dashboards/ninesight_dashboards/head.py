@@ -72,8 +72,8 @@ def verdict(page: str, alerts: Known[Sequence[AlertView]], reports: Known[Sequen
         None if reports.value is None else [o.state for report in reports.value for o in report.objectives]
     )
     counted = 0
-    for state, word, level in _SLA_WORDS:
-        count = None if states is None else states.count(state)
+    for standing, word, level in _SLA_WORDS:
+        count = None if states is None else states.count(standing)
         counted += count or 0
         leaves |= _count(f"{page}-{word.replace(' ', '-')}", count, level, stale=bool(reports.error))
     unknown = None if states is None else len(states) - counted

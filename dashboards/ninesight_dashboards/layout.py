@@ -8,6 +8,7 @@ from typing import Any
 from dash import dcc, html
 
 from ninesight_dashboards import columns
+from ninesight_dashboards.attributes import aria, data
 from ninesight_dashboards.components import chart, count, grid, simulated_badge, tile
 from ninesight_dashboards.contract import PagesSettings
 from ninesight_dashboards.first_run import first_run
@@ -73,7 +74,7 @@ def shell(settings: PagesSettings, bodies: Mapping[str, Any], paints: Mapping[st
             bodies.get(page, []),
             id=f"{page}-slot",
             className="ns-page",
-            **{"data-slot": page, "data-filled": "true" if page in paints else ""},
+            **data(slot=page, filled="true" if page in paints else ""),
         )
         for page in PAGES
     ]
@@ -102,24 +103,24 @@ def body(page: str, settings: PagesSettings) -> list[Any]:
 
 def _header(settings: PagesSettings) -> html.Header:
     presets = [
-        html.A(preset, href=f"?from=now-{preset}&to=now", className="ns-preset", **{"data-preset": preset})
+        html.A(preset, href=f"?from=now-{preset}&to=now", className="ns-preset", **data(preset=preset))
         for preset in PRESETS
     ]
     return html.Header(
         [
             html.Div(
                 [
-                    html.A(settings.title, href="/", className="ns-brand", **{"data-nav": "keep"}),
+                    html.A(settings.title, href="/", className="ns-brand", **data(nav="keep")),
                     html.Nav(
-                        html.A("Overview", href="/", className="ns-link", **{"data-nav": "keep"}),
-                        **{"aria-label": "Pages"},
+                        html.A("Overview", href="/", className="ns-link", **data(nav="keep")),
+                        **aria(label="Pages"),
                     ),
                 ],
                 className="ns-head-left",
             ),
             html.Div(
                 [
-                    html.Nav(presets, className="ns-presets", **{"aria-label": "Time range"}),
+                    html.Nav(presets, className="ns-presets", **aria(label="Time range")),
                     html.Span("", id="ns-range", className="ns-range"),
                     html.Span(
                         "", id="ns-zone", className="ns-zone", title="Time zone of every axis and table"
@@ -138,14 +139,12 @@ def _header(settings: PagesSettings) -> html.Header:
                     ),
                     html.Div(
                         [
-                            html.Button(
-                                choice, type="button", className="ns-choice", **{"data-choice": choice}
-                            )
+                            html.Button(choice, type="button", className="ns-choice", **data(choice=choice))
                             for choice in ("auto", "light", "dark")
                         ],
                         className="ns-choices",
                         role="group",
-                        **{"aria-label": "Theme"},
+                        **aria(label="Theme"),
                     ),
                 ],
                 className="ns-head-right",
@@ -233,9 +232,9 @@ def _model() -> list[Any]:
         html.Div(
             [
                 html.Nav(
-                    html.A("Overview", href="/", className="ns-link", **{"data-nav": "keep"}),
+                    html.A("Overview", href="/", className="ns-link", **data(nav="keep")),
                     className="ns-crumb",
-                    **{"aria-label": "Breadcrumb"},
+                    **aria(label="Breadcrumb"),
                 ),
                 html.H1("", id="model-name"),
                 simulated_badge("model-simulated"),

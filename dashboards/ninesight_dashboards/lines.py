@@ -107,7 +107,7 @@ class _Candidate:
     stroke: Stroke
 
 
-def _distinct(query: Query, rows: Rows) -> list[Mapping[str, str]]:
+def _distinct(query: Query, rows: Rows) -> Sequence[Mapping[str, str]]:
     """Each row's naming labels; a label that all rows share is left out of the name."""
     names = rows.names()
     varying = [label for label in query.by if len({row.get(label, "") for row in names}) > 1]
@@ -118,12 +118,12 @@ def _distinct(query: Query, rows: Rows) -> list[Mapping[str, str]]:
     return found
 
 
-def _without_ports(names: list[dict[str, str]]) -> list[Mapping[str, str]]:
+def _without_ports(names: list[dict[str, str]]) -> list[dict[str, str]]:
     """Drop the port of each instance where the host alone tells them apart."""
     hosts = {row["instance"]: row["instance"].rpartition(":")[0] or row["instance"] for row in names}
     if len(set(hosts.values())) == len(hosts):
         return [row | {"instance": hosts[row["instance"]]} for row in names]
-    return [*names]
+    return names
 
 
 def _candidate(

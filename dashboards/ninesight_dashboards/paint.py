@@ -50,6 +50,6 @@ def fill(skeleton: list[Any], leaves: Leaves) -> list[Any]:
 
 def _set(node: Component, prop: str, value: Any) -> None:
     if isinstance(value, FigureChange):
-        node.figure = value.whole(node.figure)
+        setattr(node, prop, value.whole(getattr(node, prop)))
     elif prop in node._prop_names:
         setattr(node, prop, value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -31,16 +32,12 @@ class Rows:
 
     def line(self, row: int) -> Optionals:
         """Return one row with None for gaps."""
-        values = self.values[row]
-        return tuple(
-            None if gap else value for value, gap in zip(values.tolist(), np.isnan(values), strict=True)
-        )
+        return tuple(None if math.isnan(value) else value for value in self.values[row].tolist())
 
     def total(self) -> Optionals:
         """Return the sum of all rows at each step; None where no row has a value."""
-        gaps = np.isnan(self.values).all(axis=0) if len(self.labels) else np.ones(self.grid.points, bool)
-        sums = np.nansum(self.values, axis=0)
-        return tuple(None if gap else value for value, gap in zip(sums.tolist(), gaps, strict=True))
+        sums = np.where(np.isnan(self.values).all(axis=0), np.nan, np.nansum(self.values, axis=0))
+        return tuple(None if math.isnan(value) else value for value in sums.tolist())
 
     def cut(self, grid: Grid) -> Rows:
         """Return the rows over another grid of the same step; NaN where this one has nothing."""

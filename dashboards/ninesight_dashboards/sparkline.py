@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from urllib.parse import quote
 
 import numpy as np
@@ -18,7 +19,7 @@ def thinned(values: Sequence[float | None], points: int = 40) -> list[float | No
     array = np.array([np.nan if value is None else value for value in values], np.float64)
     if len(array) > points:
         edges = np.linspace(0, len(array), points + 1).astype(int)
-        chunks = [array[left:right] for left, right in zip(edges, edges[1:], strict=False)]
+        chunks = [array[left:right] for left, right in pairwise(edges)]
         array = np.array([np.nan if np.isnan(chunk).all() else np.nanmax(chunk) for chunk in chunks])
     return [None if np.isnan(value) else float(f"{value:.3g}") for value in array]
 

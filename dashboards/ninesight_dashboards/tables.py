@@ -265,21 +265,20 @@ def _cost_row(name: str, version: str, spent: float, report: CostReport, hours: 
 
 def instance_rows(rows: Sequence[ModelSummary]) -> list[Row]:
     """Return one row per instance of a model, slowest first."""
-    found: list[Row] = []
-    for row in rows:
-        found.append(
-            {
-                "id": "/".join(row.key),
-                "instance": row.labels.get("instance") or row.key[0] or "(none)",
-                "version": row.labels.get("version", row.key[-1] if len(row.key) > 1 else ""),
-                "rate": row.request_rate.value,
-                "rate_t": _text(row.request_rate, amount),
-                "errors": row.error_ratio.value,
-                "errors_t": _text(row.error_ratio, percent, "-"),
-                "simulated": row.simulated,
-                **_latency_cells(row),
-            }
-        )
+    found: list[Row] = [
+        {
+            "id": "/".join(row.key),
+            "instance": row.labels.get("instance") or "(none)",
+            "version": row.labels.get("version", ""),
+            "rate": row.request_rate.value,
+            "rate_t": _text(row.request_rate, amount),
+            "errors": row.error_ratio.value,
+            "errors_t": _text(row.error_ratio, percent, "-"),
+            "simulated": row.simulated,
+            **_latency_cells(row),
+        }
+        for row in rows
+    ]
     return sorted(found, key=lambda cells: -(cells["p95"] or -1.0))
 
 

@@ -261,8 +261,10 @@ class FakeFigures:
         for q in (0.5, 0.9, 0.95, 0.99):
             value = float(self.fleet.latency(model, q, middle)[0])
             known = value == value  # noqa: PLR0124 (NaN is not itself)
-            bounds = (value, value * 0.99, value * 1.01) if known else (None, None, None)
-            latency[q] = Estimate(*bounds, count=count, basis=Basis.NATIVE)
+            if known:
+                latency[q] = Estimate(value, value * 0.99, value * 1.01, count, Basis.NATIVE)
+            else:
+                latency[q] = Estimate(None)
         ratio = Estimate(0.012 * _phase(model), 0.0, 0.02, count, Basis.COUNTER) if count else Estimate(None)
         return ModelSummary(
             key=key,

@@ -110,13 +110,13 @@ def latency_tile(estimate: Estimate | None, rate: Estimate, spark: Values, *, qu
 
 
 def _bounds(lower: float, upper: float) -> str:
-    """Both bounds in one unit where they share it: 44.8–45.3 ms."""
+    """Both bounds in one unit where they share it: 44.8-45.3 ms."""
     low, high = duration(lower), duration(upper)
     low_unit, high_unit = low.rpartition(" ")[2], high.rpartition(" ")[2]
     return (
-        f"{low.removesuffix(' ' + low_unit)}–{high}"
+        f"{low.removesuffix(' ' + low_unit)}-{high}"
         if low_unit == high_unit and " m" not in low[:-2]
-        else f"{low}–{high}"
+        else f"{low}-{high}"
     )
 
 

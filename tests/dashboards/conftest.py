@@ -8,6 +8,7 @@ import time
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Self
 
 import pytest
 import uvicorn
@@ -74,7 +75,7 @@ class LiveServer:
             threading.Thread(target=self._feed),
         ]
 
-    def __enter__(self) -> LiveServer:
+    def __enter__(self) -> Self:
         for thread in self._threads:
             thread.start()
         wait_for(lambda: self._server.started, what="the page server's start")

@@ -198,7 +198,7 @@ def test_absence_has_its_own_words():
 def test_percentiles_carry_bounds_and_count():
     """The bounds share a unit, and few requests are marked."""
     estimate = Estimate(0.045, 0.0448, 0.0453, 12_000)
-    assert tiles.latency_tile(estimate, Estimate(5.0), (), quantile=0.95).sub == "44.8–45.3 ms · n 12.0k"
+    assert tiles.latency_tile(estimate, Estimate(5.0), (), quantile=0.95).sub == "44.8-45.3 ms · n 12.0k"
     few = tiles.latency_tile(Estimate(0.045, 0.0448, 0.0453, 30), Estimate(5.0), (), quantile=0.99)
     assert few.sub.endswith("(few)")
 
