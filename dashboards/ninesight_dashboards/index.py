@@ -15,21 +15,39 @@ _ICON = (
     "%3Cpath d='M3 11l3-4 3 2 4-6' fill='none' stroke='white' stroke-width='2'/%3E%3C/svg%3E"
 )
 
-_THEME = """
+_START = """
 (function () {
-  var choice = new URLSearchParams(location.search).get("theme");
-  try { choice = choice || localStorage.getItem("ninesight-theme"); } catch (e) { /* storage may be off */ }
-  if (["auto", "light", "dark"].indexOf(choice) < 0) { choice = %s; }
+  var kept = (document.cookie.match(/(?:^|; )ninesight_theme=(\\w+)/) || [])[1];
+  var choice = new URLSearchParams(location.search).get("theme") || kept;
+  if (["auto", "light", "dark"].indexOf(choice) < 0) { choice = CHOICE; }
   var dark = choice === "dark" || (choice === "auto" && matchMedia("(prefers-color-scheme: dark)").matches);
   var root = document.documentElement;
   root.dataset.themeChoice = choice;
   root.dataset.theme = dark ? "dark" : "light";
   root.dataset.agThemeMode = root.dataset.theme;
+  root.dataset.page = location.pathname.indexOf("/model/") === 0 ? "model" : "overview";
   var zone = Intl.DateTimeFormat().resolvedOptions().timeZone || "UTC";
   document.cookie = "ninesight_view=" + encodeURIComponent(root.dataset.theme + "|" + zone) + ";path=/;SameSite=Strict";
-  root.dataset.page = location.pathname.indexOf("/model/") === 0 ? "model" : "overview";
+  // Only now, so that the data is asked for with this theme and zone, and arrives while scripts load.
+  EARLY.forEach(function (wanted) {
+    var link = document.createElement("link");
+    link.rel = "preload";
+    link.href = wanted[0];
+    link.as = wanted[1];
+    if (wanted[1] === "fetch") { link.crossOrigin = "anonymous"; }
+    document.head.appendChild(link);
+  });
 })();
 """
+
+_EARLY = (
+    ("/_dash-layout", "fetch"),
+    ("/_dash-dependencies", "fetch"),
+    ("/_dash-component-suites/plotly/package_data/plotly.min.js", "script"),
+    ("/_dash-component-suites/dash/dcc/async-graph.js", "script"),
+    ("/_dash-component-suites/dash_ag_grid/async-community.js", "script"),
+)
+"""What the page asks for only after its first scripts ran; asked for at once it is there by then."""
 
 _PAGE = """<!DOCTYPE html>
 <html lang="en">
@@ -39,7 +57,7 @@ _PAGE = """<!DOCTYPE html>
 <meta name="color-scheme" content="light dark">
 <title>TITLE</title>
 <link rel="icon" href="ICON">
-<script>THEME</script>
+<script>START</script>
 {%css%}
 </head>
 <body>
@@ -52,4 +70,5 @@ _PAGE = """<!DOCTYPE html>
 def index_html(settings: PagesSettings) -> str:
     """Return the template that the page server fills."""
     page = _PAGE.replace("TITLE", html.escape(settings.title)).replace("ICON", _ICON)
-    return page.replace("THEME", _THEME % json.dumps(settings.theme))
+    start = _START.replace("CHOICE", json.dumps(settings.theme)).replace("EARLY", json.dumps(_EARLY))
+    return page.replace("START", start)

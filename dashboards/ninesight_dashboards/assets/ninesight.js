@@ -236,7 +236,7 @@
 
   function themed(choice) {
     root.dataset.themeChoice = choice;
-    try { localStorage.setItem("ninesight-theme", choice); } catch (error) { /* storage may be off */ }
+    document.cookie = "ninesight_theme=" + choice + ";path=/;SameSite=Strict;max-age=31536000";
     const given = new URLSearchParams(location.search);
     if (given.has("theme")) {
       given.delete("theme");
