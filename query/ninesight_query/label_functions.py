@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from ninesight_store.contract import Labels, MatchOp
-from ninesight_store.regex import RegexError, translate
+from ninesight_store.pattern import PatternCostError, pattern_of
+from ninesight_store.regex import RegexError
 
 from ninesight_query import ir
 from ninesight_query import labels as label
@@ -22,8 +23,8 @@ _GROUP = re.compile(r"\$(?:\$|([A-Za-z0-9_]+)|\{([A-Za-z0-9_]+)\})")
 def label_replace(block: Block, target: str, template: str, source: str, pattern: str) -> Block:
     """Set a label from a regular expression over another; series that do not match stay as they are."""
     try:
-        matcher = re.compile(f"(?s:{translate(pattern, captures=True)})")
-    except (RegexError, re.error):
+        matcher = pattern_of(pattern, captures=True)
+    except (RegexError, PatternCostError):
         raise ExecutionError(f"invalid regular expression in label_replace(): {pattern}") from None
     _check_name(target, "invalid destination label name in label_replace()")
     expand = _expander(template)
@@ -32,26 +33,27 @@ def label_replace(block: Block, target: str, template: str, source: str, pattern
     def rename(labels: Labels) -> Labels | None:
         value = label.get(labels, source)
         if value not in cache:
-            match = matcher.fullmatch(value)
-            cache[value] = None if match is None else expand(match)
+            try:
+                found = matcher.captured(value)
+            except PatternCostError as error:
+                raise ExecutionError(f"the pattern {pattern[:200]!r} takes too long: {error}") from error
+            cache[value] = None if found is None else expand(found)
         new = cache[value]
         return None if new is None else label.with_label(labels, target, new)
 
     return _renamed(block, rename, target)
 
 
-def _expander(template: str) -> Callable[[re.Match[str]], str]:
+def _expander(template: str) -> Callable[[Mapping[int | str, str]], str]:
     """Return a function that fills $1, ${name} and $$ as Go's Regexp.Expand does."""
 
-    def expand(match: re.Match[str]) -> str:
+    def expand(captured: Mapping[int | str, str]) -> str:
         def fill(found: re.Match[str]) -> str:
             name = found.group(1) or found.group(2)
             if name is None:
                 return "$"
-            try:
-                return match.group(int(name) if name.isdecimal() else name) or ""
-            except IndexError:
-                return ""
+            # A number of many digits names no group.
+            return captured.get(int(name) if name.isdecimal() and len(name) < 9 else name, "")
 
         return _GROUP.sub(fill, template)
 

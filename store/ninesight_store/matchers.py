@@ -2,19 +2,20 @@
 
 `compile_matchers` turns contract `Matcher`s into `CompiledMatcher`s. A regular expression matches the
 whole value, with RE2's meaning (regex.py); the shapes people really write (`a|b|c`, `.*`, `.+`,
-`prefix.*`, `.*suffix`, `.*part.*`) need no regular expression at all. A missing label has the value "".
+`prefix.*`, `.*suffix`, `.*part.*`) need no regular expression at all; others take bounded time
+(pattern.py). A missing label has the value "".
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 from ninesight_store.contract import Labels, Matcher, MatchOp
 from ninesight_store.errors import MatcherError
-from ninesight_store.regex import RegexError, translate
+from ninesight_store.pattern import Pattern, PatternCostError
+from ninesight_store.regex import RegexError
 
 __all__ = ["CompiledMatcher", "compile_matcher", "compile_matchers", "labels_match"]
 
@@ -123,11 +124,17 @@ def _anything(_value: str) -> bool:
 
 
 def _general(matcher: Matcher) -> Callable[[str], bool]:
+    shown = matcher.value if len(matcher.value) <= 200 else matcher.value[:200] + "..."
+    place = f'the pattern of {matcher.name}{matcher.op.value}"{shown}"'
     try:
-        expression = re.compile(translate(matcher.value))
-    except (RegexError, re.error, OverflowError, RecursionError) as error:
-        shown = matcher.value if len(matcher.value) <= 200 else matcher.value[:200] + "..."
-        raise MatcherError(
-            f'the pattern of {matcher.name}{matcher.op.value}"{shown}" must be an RE2 regular expression: {error}'
-        ) from error
-    return lambda value: expression.fullmatch(value) is not None
+        accepts = Pattern(matcher.value).accepts
+    except (RegexError, PatternCostError) as error:
+        raise MatcherError(f"{place} must be an RE2 regular expression: {error}") from error
+
+    def test(value: str) -> bool:
+        try:
+            return accepts(value)
+        except PatternCostError as error:
+            raise MatcherError(f"{place} takes too long: {error}") from error
+
+    return test

@@ -3,7 +3,7 @@ r"""RE2 patterns for Python's `re`: what Prometheus accepts is matched alike, wh
 `translate(pattern)` returns a Python pattern that matches a whole value as Go's regexp does with
 Prometheus' defaults (`^(?s:pattern)$`): `.` matches newlines, `\d \w \s \b` are ASCII, `$` is the end of
 the text, `(?i)` holds to the end of its group. Look-around, back-references, possessive repeats and
-`\p{...}` are refused. Matching is Python's and backtracks: `PATTERN_LENGTH_MAX` bounds the pattern.
+`\p{...}` are refused. `PATTERN_LENGTH_MAX` bounds the pattern; pattern.py bounds the time to match.
 """
 
 from __future__ import annotations
@@ -208,7 +208,8 @@ class _Translator:
             self._emit(f"[{_CLASSES[kind]}]")
         elif kind and kind in "AzbB":
             self.position += 2
-            self._emit({"A": "\\A", "z": "\\Z", "b": "(?a:\\b)", "B": "(?a:\\B)"}[kind])
+            # Python before 3.14 finds no \B in the empty text; "not \b" is what RE2 means.
+            self._emit({"A": "\\A", "z": "\\Z", "b": "(?a:\\b)", "B": "(?a:(?!\\b))"}[kind])
         else:
             self._emit(re.escape(self.literal_escape()))
 
