@@ -35,7 +35,7 @@ def take(browser: Browser, path: str, name: str, scheme: str, height: int) -> No
     """Write one picture once the page shows figures."""
     page = browser.new_page(viewport={"width": 1600, "height": height}, color_scheme=scheme)
     page.goto(PAGES + path)
-    page.get_by_text("ranker-heavy").first.wait_for(timeout=30_000)
+    page.locator("text=ranker-heavy >> visible=true").first.wait_for(timeout=30_000)
     page.wait_for_load_state("networkidle")
     page.wait_for_timeout(3000)  # One refresh: the live dot and every chart are drawn.
     page.screenshot(path=str(IMAGES / name))

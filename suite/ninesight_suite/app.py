@@ -8,7 +8,6 @@ from pathlib import Path
 
 from ninesight_alerts import Alerting
 from ninesight_collector import Collector
-from ninesight_query.engine import LocalEngine
 from ninesight_query.http import EnginePool, HttpSettings
 from ninesight_store import LocalStore, Maintenance
 from starlette.applications import Starlette
@@ -16,6 +15,7 @@ from starlette.applications import Starlette
 from ninesight_suite.api import api_app
 from ninesight_suite.config import SuiteConfig
 from ninesight_suite.documents import load_figures, sla_rule_groups
+from ninesight_suite.engines import close_engine, engine_for
 from ninesight_suite.recording import recorder_into
 
 __all__ = ["Suite", "store_url"]
@@ -44,7 +44,7 @@ class Suite:
         if not config.store.url:
             Path(config.data_dir).mkdir(parents=True, exist_ok=True)
         self.store = LocalStore(url, settings=config.store.settings(), now_ms=now_ms)
-        self.engine = LocalEngine(self.store, settings=config.query.settings(), now_ms=now_ms)
+        self.engine = engine_for(config, lambda: self.store, now_ms=now_ms)
         self.maintenance = Maintenance(self.store)
         self.collector = Collector(config.collector, self.store, now_ms=now_ms)
         self.alerting = Alerting(
@@ -72,5 +72,6 @@ class Suite:
         self.alerting.stop()
         self.alerts.close()
         self.queries.close()
+        close_engine(self.engine)
         self.maintenance.stop()
         self.store.close()

@@ -92,6 +92,7 @@ def _rooted(config: SuiteConfig, folder: Path) -> SuiteConfig:
     return config.model_copy(
         update={
             "data_dir": folder / config.data_dir,
+            "query": config.query.rooted(folder),
             "analytics": config.analytics.rooted(folder),
             "alerts": config.alerts.model_copy(update={"rule_files": rule_files, "receivers": receivers}),
         }

@@ -1,7 +1,7 @@
 """The pages in a process of their own: `python -m ninesight_suite.pages_process`, started by `up`.
 
-Reads its configuration as JSON from standard input, and serves on the socket it inherits. It opens
-the store read-only, so a slow page never holds up ingest.
+Reads its configuration as JSON from standard input, and serves on the socket it inherits. It asks the
+server that `query.url` names, or opens the store read-only, so a slow page never holds up ingest.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from ninesight_suite.app import store_url
 from ninesight_suite.child import read_document, stop_with_parent
 from ninesight_suite.config import SuiteConfig
 from ninesight_suite.documents import load_figures
+from ninesight_suite.engines import engine_for
 from ninesight_suite.http_server import HttpServer
 
 __all__ = ["main"]
@@ -24,14 +25,16 @@ def pages_for(config: SuiteConfig) -> Any:
     """Wire the pages' ASGI application for a configuration."""
     from ninesight_alerts import DatabaseAlerts
     from ninesight_dashboards import pages_app
-    from ninesight_query.engine import LocalEngine
     from ninesight_store import LocalStore
 
     figures = load_figures(config.analytics)
     url = store_url(config)
-    store = LocalStore(url, settings=config.store.settings(), read_only=True)
+
+    def store() -> LocalStore:
+        return LocalStore(url, settings=config.store.settings(), read_only=True)
+
     return pages_app(
-        engine=LocalEngine(store, settings=config.query.settings()),
+        engine=engine_for(config, store),
         alerts=DatabaseAlerts(url),
         price_book=figures.price_book,
         slas=figures.slas,

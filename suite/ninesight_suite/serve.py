@@ -24,8 +24,10 @@ class _Pages:
     """Keeps the pages' process alive: restarts after a death, waiting 1, 2, 4 ... at most 30 s."""
 
     def __init__(self, config: SuiteConfig, sock: socket.socket, log: Path | None) -> None:
-        # The pages need neither receivers nor targets, so no secret leaves this process.
-        told = config.model_dump(mode="json", exclude={"alerts", "collector"})
+        # The pages need neither receivers nor targets; of the secrets only the engine's login goes to
+        # them, through a pipe that no other process reads.
+        told = config.model_dump(mode="json", exclude={"alerts", "collector", "query"})
+        told["query"] = config.query.revealed()
         self._document = orjson.dumps({"config": told, "fd": sock.fileno()})
         self._sock = sock
         self._log = log

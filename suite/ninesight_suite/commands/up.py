@@ -37,6 +37,8 @@ def up(
         typer.echo(f"API        {api.url}/api/v1/query  (Prometheus HTTP API)")
         typer.echo(f"receives   {api.url}/v1/metrics  (OTLP over HTTP)")
         typer.echo(f"store      {loaded.store.url or loaded.data_dir}")
+        if loaded.query.url:
+            typer.echo(f"asks       {loaded.query.url}  (query.url: pages, analytics and alerts)")
         for name, address in (("listen", api), ("pages_listen", page)):
             if not address.loopback:
                 typer.echo(

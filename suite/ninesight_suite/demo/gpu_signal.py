@@ -47,7 +47,7 @@ def write_scenario(path: Path, busy: float, pid: int) -> None:
     """Replace the scenario file in one step: a reader sees the old or the new one, never half of one."""
     busy = min(1.0, max(0.0, busy))
     used = int((6 + 12 * busy) * _GIB)
-    process = {"pid": pid, "memory_used_bytes": int(5.5 * _GIB), "utilization": round(busy, 4)}
+    process = {"pid": pid, "memory_bytes": int(5.5 * _GIB), "utilization": round(busy, 4)}
     scenario = {"gpus": [{"utilization": round(busy, 4), "memory_used_bytes": used, "processes": [process]}]}
     fresh = path.with_suffix(".new")
     fresh.write_text(json.dumps(scenario))

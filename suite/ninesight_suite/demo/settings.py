@@ -26,7 +26,7 @@ class DemoSettings:
     """Requests a second over both models."""
     fault_after_s: float = 20.0
     """Seconds of quiet traffic before the fault."""
-    delay_ms: float = 400.0
+    delay_ms: float = 900.0
     """The fault: added before every batch of the faulty model."""
     faulty_model: str = "ranker-heavy"
 
