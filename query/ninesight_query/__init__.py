@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from ninesight_query.durations import duration_ms, format_duration
     from ninesight_query.engine import LocalEngine
     from ninesight_query.http import HttpSettings, routes
+    from ninesight_query.remote import RemoteEngine, RemoteSettings
 
 __all__ = [
     "Answer",
@@ -60,6 +61,8 @@ __all__ = [
     "ParseError",
     "QueryError",
     "Ragged",
+    "RemoteEngine",
+    "RemoteSettings",
     "Scalar",
     "String",
     "UnavailableError",
@@ -77,6 +80,8 @@ _LAZY = {
     "EngineConfig": "config",
     "HttpSettings": "http",
     "LocalEngine": "engine",
+    "RemoteEngine": "remote",
+    "RemoteSettings": "remote",
     "duration_ms": "durations",
     "format_duration": "durations",
     "routes": "http",

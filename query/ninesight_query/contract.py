@@ -1,7 +1,8 @@
 """The query contract: one language of questions (PromQL), answered with numpy columns.
 
-Citizens: `LocalEngine` (over a `ninesight_store.contract.Source`) and, for tests, the recorder in
-`testing.py`. Timestamps and steps are int64 milliseconds; values are float64.
+Citizens: `LocalEngine` (over a `ninesight_store.contract.Source`), `RemoteEngine` (any
+Prometheus-compatible server) and, for tests, the script in `testing.py`. Every citizen passes `contract_suite.py`. Timestamps and steps are int64 milliseconds; values
+are float64.
 """
 
 from __future__ import annotations
@@ -109,8 +110,15 @@ class Capabilities:
     """What an engine can do beyond plain PromQL."""
 
     name: str
+    """local, ninesight, prometheus, mimir, victoriametrics; remote where the server is not known yet."""
     native_histograms: bool = True
     delayed_name_removal: bool = False
+    version: str = ""
+    """What the server says; "" where it says none."""
+    dialect: str = "promql"
+    """promql, or metricsql (VictoriaMetrics)."""
+    differences: tuple[str, ...] = ()
+    """What is answered otherwise than by Prometheus 3, a sentence each, for people."""
 
 
 class Engine(Protocol):
