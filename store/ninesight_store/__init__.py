@@ -25,6 +25,7 @@ from ninesight_store.contract import (
     Source,
     labels_of,
 )
+from ninesight_store.damage import Damage
 from ninesight_store.errors import (
     MatcherError,
     PermanentError,
@@ -33,17 +34,25 @@ from ninesight_store.errors import (
     StoreFormatError,
 )
 from ninesight_store.memory import MemoryStore
+from ninesight_store.progress import Progress
 from ninesight_store.reports import MergeReport, RetainReport, SealReport, StoreStat
 
 if TYPE_CHECKING:
+    from ninesight_store.copies import BackupReport, backup, restore
+    from ninesight_store.exporter import ExportFormat, ExportReport, export
     from ninesight_store.local import LocalStore
     from ninesight_store.maintenance import Maintenance, MaintenanceStat
+    from ninesight_store.verification import VerifyReport, verify
 
 __all__ = [
     "STALE_BITS",
     "STALE_NAN",
+    "BackupReport",
     "Batch",
     "Columns",
+    "Damage",
+    "ExportFormat",
+    "ExportReport",
     "HistogramColumns",
     "Labels",
     "LocalStore",
@@ -56,6 +65,7 @@ __all__ = [
     "MergeReport",
     "Metadata",
     "PermanentError",
+    "Progress",
     "ResetHint",
     "RetainReport",
     "RetryableError",
@@ -68,13 +78,26 @@ __all__ = [
     "StoreFormatError",
     "StoreSettings",
     "StoreStat",
+    "VerifyReport",
+    "backup",
+    "export",
     "labels_of",
+    "restore",
+    "verify",
 ]
 
 _LATE = {
+    "BackupReport": "ninesight_store.copies",
+    "ExportFormat": "ninesight_store.exporter",
+    "ExportReport": "ninesight_store.exporter",
     "LocalStore": "ninesight_store.local",
     "Maintenance": "ninesight_store.maintenance",
     "MaintenanceStat": "ninesight_store.maintenance",
+    "VerifyReport": "ninesight_store.verification",
+    "backup": "ninesight_store.copies",
+    "export": "ninesight_store.exporter",
+    "restore": "ninesight_store.copies",
+    "verify": "ninesight_store.verification",
 }
 
 

@@ -12,8 +12,10 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from ninesight_store.layouts import Layout, LayoutTable
-from ninesight_store.schema import info, layouts, series
+from ninesight_store.contract import Labels, labels_of
+from ninesight_store.damage import LAYOUT, SERIES, Damage, DamageLog
+from ninesight_store.layouts import Layout, LayoutTable, layout_digest
+from ninesight_store.schema import CHECKSUMS_FROM, info, layouts, series
 from ninesight_store.series_index import SeriesIndex, labels_from_text
 
 __all__ = ["Catalog", "Info", "Known"]
@@ -27,6 +29,7 @@ class Info:
     layout_next: int
     series_generation: int
     layout_generation: int
+    format: int
 
     @classmethod
     def read(cls, connection: sa.Connection) -> Info:
@@ -43,16 +46,22 @@ class Known:
     series: SeriesIndex
     layouts: LayoutTable
 
+    @property
+    def checksums(self) -> bool:
+        """Whether the tables have checksums."""
+        return self.info.format >= CHECKSUMS_FROM
+
 
 # Every read and write asks this: as plain SQL it costs a third.
 _SELECT_INFO = f"SELECT {info.c.key.name}, {info.c.value.name} FROM {info.name}"  # noqa: S608 - our own names
-_KEYS = ("series_next", "layout_next", "series_generation", "layout_generation")
+_KEYS = ("series_next", "layout_next", "series_generation", "layout_generation", "format")
 
 
 class Catalog:
     """The series index and the layout table, kept up with the database. Safe to use from many threads."""
 
-    def __init__(self) -> None:
+    def __init__(self, damage: DamageLog) -> None:
+        self._damage = damage
         self._lock = threading.Lock()
         self._series = SeriesIndex(generation=-1)
         self._layouts = LayoutTable(generation=-1)
@@ -72,9 +81,11 @@ class Catalog:
         if seen.series_generation != index.generation:
             index = SeriesIndex(generation=seen.series_generation)
         if seen.series_next > index.next_id:
-            query = sa.select(series.c.id, series.c.labels).where(series.c.id >= index.next_id)
+            # As bytes: the driver refuses damaged text, and with it every other series.
+            labels = sa.cast(series.c.labels, sa.LargeBinary)
+            query = sa.select(series.c.id, labels).where(series.c.id >= index.next_id)
             found = connection.execute(query.order_by(series.c.id))
-            index.extend([(number, labels_from_text(text)) for number, text in found], seen.series_next)
+            index.extend([(number, self._labels(number, text)) for number, text in found], seen.series_next)
         if index.generation > self._series.generation:
             self._series = index
         return index
@@ -84,9 +95,23 @@ class Catalog:
         if seen.layout_generation != table.generation:
             table = LayoutTable(generation=seen.layout_generation)
         if seen.layout_next > table.next_id:
-            query = sa.select(layouts.c.id, layouts.c.ids).where(layouts.c.id >= table.next_id)
+            columns = (layouts.c.id, layouts.c.digest, layouts.c.ids)
+            query = sa.select(*columns).where(layouts.c.id >= table.next_id)
             found = connection.execute(query.order_by(layouts.c.id))
-            table.extend([Layout.from_blob(number, blob) for number, blob in found], seen.layout_next)
+            table.extend([self._layout(*row) for row in found], seen.layout_next)
         if table.generation > self._layouts.generation:
             self._layouts = table
         return table
+
+    def _labels(self, number: int, text: bytes) -> Labels:
+        try:
+            return labels_from_text(text.decode())
+        except (ValueError, TypeError):
+            self._damage.add(Damage(SERIES, number, "its labels cannot be read", (number,)))
+            return labels_of("ninesight_damaged_series", {"id": str(number)})
+
+    def _layout(self, number: int, digest: bytes, blob: bytes) -> Layout:
+        if layout_digest(blob) == digest:
+            return Layout.from_blob(number, blob)
+        self._damage.add(Damage(LAYOUT, number, "its list of series is damaged; its samples are left out"))
+        return Layout.from_blob(number, b"")

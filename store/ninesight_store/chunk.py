@@ -17,6 +17,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from ninesight_store.checks import series_sums
 from ninesight_store.codec import PCODEC, PCODEC_VERSION, RAW, decode_array, encode_array
 from ninesight_store.config import StoreSettings
 from ninesight_store.contract import Float64, HistogramColumns, Int64
@@ -49,6 +50,8 @@ class ChunkDraft:
     times: bytes
     ends: bytes
     data: bytes
+    series_sums: bytes
+    """Checksum of each series' bytes."""
     codec_version: int = PCODEC_VERSION
 
 
@@ -105,6 +108,7 @@ def _draft(kind: int, ids: Int64, run: Run, rows: list[int], blobs: list[bytes],
         times=encode_array(times, codec, level),
         ends=np.cumsum([len(blob) for blob in blobs]).astype("<u4").tobytes(),
         data=b"".join(blobs),
+        series_sums=series_sums(blobs),
     )
 
 

@@ -1,14 +1,28 @@
-"""Chunks as pieces: which chunks hold wanted series, and those series' samples decoded."""
+"""Chunks as pieces: which chunks hold wanted series, and those series' samples decoded.
+
+Bytes are checked before they are decoded; a series whose bytes are damaged is left out and logged, and all
+others of the chunk are read.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import struct
+import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
 import sqlalchemy as sa
 
+from ninesight_store.blobs import fetch_by_id
+from ninesight_store.catalog import Known
+from ninesight_store.checks import head_sum, sound_positions
 from ninesight_store.chunk import decode_floats, decode_histograms
+from ninesight_store.contract import Int64
+from ninesight_store.damage import CHUNK, Damage, DamageLog
+from ninesight_store.errors import StoreFormatError
 from ninesight_store.histograms import concat_histograms
 from ninesight_store.hot_reader import Picked, PointPool
 from ninesight_store.layouts import LayoutTable
@@ -16,9 +30,11 @@ from ninesight_store.pieces import Piece
 from ninesight_store.schema import FLOATS, chunks
 from ninesight_store.series_index import Selection
 
-__all__ = ["ChunkMeta", "chunk_pieces"]
+__all__ = ["Chunk", "ChunkMeta", "chunk_columns", "chunk_pieces", "decoded", "sound_part"]
 
-_IN_MAX = 200
+_TOGETHER = 100
+_DECODING = (StoreFormatError, ValueError, IndexError, KeyError, OverflowError, zlib.error, struct.error)
+"""What damaged bytes that nobody could check may raise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,62 +48,143 @@ class ChunkMeta:
     count: int
 
 
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """One chunk with its blobs, as stored."""
+
+    kind: int
+    meta: ChunkMeta
+    codec: int
+    times: bytes
+    ends: bytes
+    data: bytes
+    checksums: bytes | None
+
+    def head_is_sound(self) -> bool:
+        """Whether the header and the shared blobs are as they were written; unchecked ones count as sound."""
+        if self.checksums is None:
+            return len(self.ends) % 4 == 0
+        meta = self.meta
+        head = head_sum(
+            self.times,
+            self.ends,
+            kind=self.kind,
+            codec=self.codec,
+            layout_id=meta.layout_id,
+            start_ms=meta.start_ms,
+            end_ms=meta.end_ms,
+            count=meta.count,
+        )
+        return self.checksums[:4] == head.to_bytes(4, "little") and len(self.checksums) == len(self.ends) + 4
+
+
+def chunk_columns(known: Known) -> list[sa.ColumnElement[Any]]:
+    """Return the columns of `chunks` that `Chunk` is made of, behind the id."""
+    sums = chunks.c.checksums if known.checksums else sa.null()
+    return [chunks.c.id, chunks.c.codec, chunks.c.times, chunks.c.ends, chunks.c.data, sums]
+
+
 def chunk_pieces(
     connection: sa.Connection,
     kind: int,
     metas: Sequence[ChunkMeta],
-    layouts: LayoutTable,
+    known: Known,
     selection: Selection,
     span: tuple[int, int],
     pool: PointPool,
+    damage: DamageLog,
 ) -> list[Piece]:
     """Return the wanted samples of these chunks within the span (ends included) as pieces."""
+    layouts = known.layouts
     picked = {number: Picked.of(layouts[number], selection) for number in {meta.layout_id for meta in metas}}
-    layout_of = {meta.id: meta.layout_id for meta in metas if len(picked[meta.layout_id].positions)}
+    wanted = {meta.id: meta for meta in metas if len(picked[meta.layout_id].positions)}
+    lost = partial(_lost, wanted, picked, layouts, damage)
     pieces: list[Piece] = []
-    for part in _parts(list(layout_of)):
-        query = sa.select(chunks.c.id, chunks.c.codec, chunks.c.times, chunks.c.ends, chunks.c.data)
-        for number, codec, times, ends, data in connection.execute(query.where(chunks.c.id.in_(part))):
-            found = picked[layout_of[number]]
-            blobs = (codec, times, ends, data)
-            piece = (_floats if kind == FLOATS else _points)(number, blobs, found, span, pool)
-            if piece is not None:
-                pieces.append(piece)
+    rows = fetch_by_id(connection, chunk_columns(known), list(wanted), lost, together=_TOGETHER)
+    for number, codec, times, ends, data, checksums in rows:
+        meta = wanted[number]
+        chunk = Chunk(kind, meta, codec, times, ends, data, checksums)
+        found = picked[meta.layout_id]
+        good = sound_part(chunk, found, layouts[meta.layout_id].ids, damage)
+        if len(good.positions):
+            pieces += decoded(chunk, good, layouts[meta.layout_id].ids, span, pool, damage)
     return pieces
 
 
-_Blobs = tuple[int, bytes, bytes, bytes]
+def sound_part(chunk: Chunk, picked: Picked, owners: Int64, damage: DamageLog) -> Picked:
+    """Return the picked series whose bytes are as they were written; log the others."""
+    if not chunk.head_is_sound():
+        _log(chunk.meta, picked.positions, owners, "its header does not match its checksum", damage)
+        return Picked(picked.positions[:0], picked.ranks[:0], every=False)
+    if chunk.checksums is None:
+        return picked
+    sound = sound_positions(chunk.checksums, chunk.ends, chunk.data, picked.positions)
+    if sound.all():
+        return picked
+    reason = "the series' bytes do not match their checksum"
+    _log(chunk.meta, picked.positions[~sound], owners, reason, damage)
+    return Picked(picked.positions[sound], picked.ranks[sound], every=False)
 
 
-def _floats(
-    number: int, blobs: _Blobs, found: Picked, span: tuple[int, int], _pool: PointPool
-) -> Piece | None:
-    stamps, columns = decode_floats(*blobs, found.positions.tolist(), span)
+def decoded(
+    chunk: Chunk, found: Picked, owners: Int64, span: tuple[int, int], pool: PointPool, damage: DamageLog
+) -> list[Piece]:
+    """Decode the series together; if that fails, one by one, so that only the damaged ones are left out."""
+    read = _floats if chunk.kind == FLOATS else _points
+    try:
+        return read(chunk, found, span, pool)
+    except _DECODING as error:
+        if len(found.positions) == 1:
+            _log(chunk.meta, found.positions, owners, f"it cannot be decoded ({error})", damage)
+            return []
+    return [
+        piece
+        for at in range(len(found.positions))
+        for piece in decoded(
+            chunk,
+            Picked(found.positions[at : at + 1], found.ranks[at : at + 1], every=False),
+            owners,
+            span,
+            pool,
+            damage,
+        )
+    ]
+
+
+def _floats(chunk: Chunk, found: Picked, span: tuple[int, int], _pool: PointPool) -> list[Piece]:
+    positions = found.positions.tolist()
+    stamps, columns = decode_floats(chunk.codec, chunk.times, chunk.ends, chunk.data, positions, span)
     if not len(stamps):
-        return None
-    return Piece(
-        found.ranks,
-        np.full(len(columns), len(stamps), np.int64),
-        np.tile(stamps, len(columns)),
-        np.concatenate(columns),
-        np.array([number], np.int64),
-    )
+        return []
+    lengths = np.full(len(columns), len(stamps), np.int64)
+    written = np.array([chunk.meta.id], np.int64)
+    return [Piece(found.ranks, lengths, np.tile(stamps, len(columns)), np.concatenate(columns), written)]
 
 
-def _points(
-    number: int, blobs: _Blobs, found: Picked, span: tuple[int, int], pool: PointPool
-) -> Piece | None:
-    stamps, columns = decode_histograms(*blobs, found.positions.tolist(), span)
+def _points(chunk: Chunk, found: Picked, span: tuple[int, int], pool: PointPool) -> list[Piece]:
+    positions = found.positions.tolist()
+    stamps, columns = decode_histograms(chunk.codec, chunk.times, chunk.ends, chunk.data, positions, span)
     if not len(stamps):
-        return None
-    return Piece(
-        found.ranks,
-        np.full(len(columns), len(stamps), np.int64),
-        np.tile(stamps, len(columns)),
-        pool.add(concat_histograms(columns)),
-        np.array([number], np.int64),
-    )
+        return []
+    lengths = np.full(len(columns), len(stamps), np.int64)
+    rows = pool.add(concat_histograms(columns))
+    return [
+        Piece(found.ranks, lengths, np.tile(stamps, len(columns)), rows, np.array([chunk.meta.id], np.int64))
+    ]
 
 
-def _parts(numbers: Sequence[int]) -> Iterable[Sequence[int]]:
-    return (numbers[at : at + _IN_MAX] for at in range(0, len(numbers), _IN_MAX))
+def _lost(
+    metas: dict[int, ChunkMeta],
+    picked: dict[int, Picked],
+    layouts: LayoutTable,
+    damage: DamageLog,
+    number: int,
+    reason: str,
+) -> None:
+    meta = metas[number]
+    _log(meta, picked[meta.layout_id].positions, layouts[meta.layout_id].ids, reason, damage)
+
+
+def _log(meta: ChunkMeta, positions: Int64, owners: Int64, reason: str, damage: DamageLog) -> None:
+    ids = tuple(owners[positions].tolist())
+    damage.add(Damage(CHUNK, meta.id, reason, ids, meta.start_ms, meta.end_ms))

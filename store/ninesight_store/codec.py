@@ -42,4 +42,9 @@ def decode_array(data: bytes, codec: int, dtype: type[np.generic]) -> Array:
         array = standalone.simple_decompress(data)
     except RuntimeError as error:
         raise StoreFormatError(f"a chunk is damaged: {error}") from error
+    except BaseException as error:
+        # A panic of the codec on damaged bytes is no Exception, and has no name to be imported by.
+        if type(error).__name__ != "PanicException":
+            raise
+        raise StoreFormatError("a chunk is damaged: its codec gave up") from error
     return np.zeros(0, dtype) if array is None else np.asarray(array)

@@ -17,12 +17,19 @@ from sqlalchemy import event, exc
 
 from ninesight_store.config import StoreSettings
 from ninesight_store.errors import RetryableError, StoreError, StoreFormatError
-from ninesight_store.schema import APPLICATION_ID, FORMAT_VERSION, INFO_KEYS, TABLES, info
+from ninesight_store.schema import APPLICATION_ID, FORMAT_VERSION, INFO_KEYS, TABLES, UPGRADES, info
 
 __all__ = ["Database"]
 
 _TRANSIENT = ("locked", "busy", "disk is full", "disk i/o error", "unable to open", "readonly")
-_NOT_OURS = ("not a database", "malformed", "no such table", "no such column", "unsupported file format")
+_NOT_OURS = (
+    "not a database",
+    "malformed",
+    "could not decode",
+    "no such table",
+    "no such column",
+    "unsupported file format",
+)
 _CACHE_KIB = 16_384
 _CHECKPOINT_PAGES = 4000
 _READERS_MAX = 32
@@ -110,6 +117,8 @@ class Database:
                 version = self._version(connection)
             if version is None:
                 self._create()
+            elif version < FORMAT_VERSION and not self.read_only:
+                self._upgrade()
 
     def _version(self, connection: sa.Connection) -> int | None:
         tables = set(sa.inspect(connection).get_table_names())
@@ -136,6 +145,14 @@ class Database:
             rows = [{"key": key, "value": start.get(key, 0)} for key in INFO_KEYS]
             connection.execute(sa.insert(info), rows)
             connection.exec_driver_sql(f"PRAGMA application_id={APPLICATION_ID}")
+
+    def _upgrade(self) -> None:
+        """Bring an older format up to ours, all in one transaction. A read-only store reads it as it is."""
+        with self._immediate.connect() as connection, connection.begin():
+            for version in range(self._version(connection) or FORMAT_VERSION, FORMAT_VERSION):
+                for statement in UPGRADES[version]:
+                    connection.exec_driver_sql(statement)
+            connection.execute(sa.update(info).where(info.c.key == "format").values(value=FORMAT_VERSION))
 
     @contextmanager
     def _translated(self, doing: str) -> Iterator[None]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ninesight_store.checks import body_sum
 from ninesight_store.config import HOUR_MS
 from ninesight_store.contract import Batch, Float64, HistogramColumns, Int32, Int64
 from ninesight_store.histograms import take_histograms
@@ -31,6 +32,8 @@ class HotDraft:
     end_ms: int
     times: bytes
     data: bytes
+    body_sum: int
+    """Checksum of the blobs."""
 
     @property
     def count(self) -> int:
@@ -85,7 +88,8 @@ def _by_hour(timestamps: Int64) -> Iterator[tuple[int, slice | Int64]]:
 
 def _draft(kind: int, hour: int, rows: Int32, timestamps: Int64, data: bytes) -> HotDraft:
     start, end = int(timestamps.min()), int(timestamps.max())
-    return HotDraft(kind, hour, rows, start, end, _times_blob(timestamps, start, end), data)
+    times = _times_blob(timestamps, start, end)
+    return HotDraft(kind, hour, rows, start, end, times, data, body_sum(times, data))
 
 
 def _times_blob(timestamps: Int64, start: int, end: int) -> bytes:

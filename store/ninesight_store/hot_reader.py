@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import sqlalchemy as sa
 
-from ninesight_store.contract import HistogramColumns, Int64
+from ninesight_store.blobs import fetch_by_id
+from ninesight_store.catalog import Known
+from ninesight_store.checks import body_sum, row_sum
+from ninesight_store.contract import Float64, HistogramColumns, Int64
+from ninesight_store.damage import HOT, Damage, DamageLog
+from ninesight_store.errors import StoreFormatError
 from ninesight_store.histograms import concat_histograms, histogram_nbytes, take_histograms
 from ninesight_store.hot import times_from_blob, values_from_blob
-from ninesight_store.layouts import Layout, LayoutTable
+from ninesight_store.layouts import Layout
 from ninesight_store.pieces import SEALED_BELOW, Piece
 from ninesight_store.point_table import unpack_points
 from ninesight_store.row_cache import RowCache
 from ninesight_store.schema import POINTS, hot
 from ninesight_store.series_index import Selection
 
-__all__ = ["HotMeta", "HotReader", "Picked", "PointPool"]
+__all__ = ["HotMeta", "HotReader", "Picked", "PointPool", "checked_row", "hot_columns"]
 
 _IN_MAX = 500
 _POINT_ROW_BYTES = 2000
@@ -91,15 +97,15 @@ class Picked:
 class HotReader:
     """Reads hot rows inside a read transaction. Safe to use from many threads."""
 
-    def __init__(self, cache: RowCache) -> None:
-        self._cache = cache
+    def __init__(self, cache: RowCache, damage: DamageLog) -> None:
+        self._cache, self._damage = cache, damage
 
     def pieces(
         self,
         connection: sa.Connection,
         kind: int,
         metas: Sequence[HotMeta],
-        layouts: LayoutTable,
+        known: Known,
         selection: Selection,
         pool: PointPool,
     ) -> list[Piece]:
@@ -108,37 +114,70 @@ class HotReader:
         for meta in metas:
             by_layout[meta.layout_id].append(meta)
         pieces: list[Piece] = []
-        for number, rows in by_layout.items():
-            layout = layouts[number]
+        for number, found in by_layout.items():
+            layout = known.layouts[number]
             picked = Picked.of(layout, selection)
             if not len(picked.positions):
                 continue
-            blobs = self._blobs(connection, kind, rows)
+            blobs = self._blobs(connection, kind, found, known)
+            rows = [row for row in found if row.id in blobs]
             if kind == POINTS:
                 pieces += [_points_piece(row, blobs[row.id], picked, pool) for row in rows]
-            elif layout.distinct:
+            elif rows and layout.distinct:
                 pieces.append(_matrix_piece(rows, blobs, picked))
             else:
                 pieces += [_matrix_piece([row], blobs, picked) for row in rows]
         return pieces
 
     def _blobs(
-        self, connection: sa.Connection, kind: int, metas: Sequence[HotMeta]
+        self, connection: sa.Connection, kind: int, metas: Sequence[HotMeta], known: Known
     ) -> dict[int, tuple[Int64 | None, object]]:
         keys = {meta.id: (meta.id, meta.count) for meta in metas}
         cached = self._cache.get_many(keys.values())
         found = {number: cached[key] for number, key in keys.items() if key in cached}
         missing = {meta.id: meta for meta in metas if meta.id not in found}
-        for part in _parts(list(missing)):
-            query = sa.select(hot.c.id, hot.c.times, hot.c.data).where(hot.c.id.in_(part))
-            for number, times, data in connection.execute(query):
-                row, nbytes = _decoded(kind, missing[number], times, data)
-                found[number] = row
-                self._cache.put(keys[number], row, nbytes)
+
+        def lost(number: int, reason: str) -> None:
+            meta = missing[number]
+            ids = tuple(np.unique(known.layouts[meta.layout_id].ids).tolist())
+            self._damage.add(Damage(HOT, number, reason, ids, meta.start_ms, meta.end_ms))
+
+        columns = hot_columns(known)
+        fetched = fetch_by_id(connection, columns, list(missing), lost, together=_IN_MAX)
+        for number, times, data, checksum in fetched:
+            try:
+                row, nbytes = checked_row(kind, missing[number], times, data, checksum)
+            except (StoreFormatError, ValueError, KeyError, IndexError) as error:
+                lost(number, str(error))
+                continue
+            found[number] = row
+            self._cache.put(keys[number], row, nbytes)
         return found
 
 
-def _decoded(kind: int, meta: HotMeta, times: bytes, data: bytes) -> tuple[tuple[Int64 | None, object], int]:
+def hot_columns(known: Known) -> list[sa.ColumnElement[Any]]:
+    """Return the columns of `hot` that `checked_row` takes, behind the id."""
+    return [hot.c.id, hot.c.times, hot.c.data, hot.c.checksum if known.checksums else sa.null()]
+
+
+def checked_row(
+    kind: int, meta: HotMeta, times: bytes, data: bytes, checksum: int | None
+) -> tuple[tuple[Int64 | None, object], int]:
+    """Return a row ready for picking, with its size in memory. Raises StoreFormatError if it is damaged."""
+    if checksum is not None:
+        head = {name: getattr(meta, name) for name in ("layout_id", "start_ms", "end_ms", "count")}
+        if row_sum(body_sum(times, data), kind=kind, **head) != checksum:
+            raise StoreFormatError("the row does not match its checksum")
+    row, nbytes = _decoded(kind, meta, times, data)
+    stamps, samples = row
+    if len(samples) != meta.count or (stamps is not None and len(stamps) != meta.count):
+        raise StoreFormatError(f"the row holds other than {meta.count} samples")
+    return row, nbytes
+
+
+def _decoded(
+    kind: int, meta: HotMeta, times: bytes, data: bytes
+) -> tuple[tuple[Int64 | None, Float64 | HistogramColumns], int]:
     """Return a row ready for picking, with its size in memory."""
     stamps = times_from_blob(times, meta.start_ms, meta.count) if times else None
     if kind == POINTS:
@@ -183,7 +222,3 @@ def _points_piece(row: HotMeta, blob: tuple[Int64 | None, object], picked: Picke
         pool.add(taken),
         np.array([SEALED_BELOW + row.id], np.int64),
     )
-
-
-def _parts(numbers: Sequence[int]) -> Iterable[Sequence[int]]:
-    return (numbers[at : at + _IN_MAX] for at in range(0, len(numbers), _IN_MAX))

@@ -60,6 +60,9 @@ class LayoutTable:
     def __getitem__(self, number: int) -> Layout:
         return self._by_number[number]
 
+    def __contains__(self, number: int) -> bool:
+        return number in self._by_number
+
     def __len__(self) -> int:
         return len(self._by_number)
 

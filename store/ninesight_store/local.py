@@ -12,6 +12,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -22,6 +23,7 @@ from ninesight_store.catalog import Catalog
 from ninesight_store.config import StoreSettings
 from ninesight_store.contract import Batch, Columns, Labels, Matcher, Metadata
 from ninesight_store.counters import Counters
+from ninesight_store.damage import Damage, DamageLog
 from ninesight_store.database import Database
 from ninesight_store.merger import Merger
 from ninesight_store.reader import Reader
@@ -58,13 +60,15 @@ class LocalStore:
         self.settings = settings or StoreSettings()
         self.now_ms = now_ms
         self._database = Database(url, self.settings, read_only=read_only)
-        self._catalog = Catalog()
+        self._damage = DamageLog()
+        self._catalog = Catalog(self._damage)
         self._counters = Counters()
-        self._reader = Reader(self._database, self._catalog, RowCache(self.settings.row_cache_bytes_max))
+        cache = RowCache(self.settings.row_cache_bytes_max)
+        self._reader = Reader(self._database, self._catalog, cache, self._damage)
         self._writer = Writer(self._database, self._catalog, self.settings, self._counters)
-        self._sealer = Sealer(self._database, self._catalog, self._writer, self.settings)
-        self._merger = Merger(self._database, self._catalog, self._writer, self.settings)
-        self._retention = Retention(self._catalog, self._writer, self.settings)
+        upkeep = (self._database, self._catalog, self._writer, self.settings, self._damage)
+        self._sealer, self._merger = Sealer(*upkeep), Merger(*upkeep)
+        self._retention = Retention(self._catalog, self._writer, self.settings, self._damage)
         self._upkeep = threading.Lock()
 
     def write(self, batch: Batch) -> None:
@@ -74,6 +78,10 @@ class LocalStore:
     def select(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Columns:
         """Return the samples of the matching series within the span, ends included (see `Source`)."""
         return self._reader.select(matchers, start_ms, end_ms)
+
+    def select_series(self, series: Sequence[Labels], start_ms: int, end_ms: int) -> Columns:
+        """Return the samples of exactly these series within the span; unknown ones are left out."""
+        return self._reader.select_series(series, start_ms, end_ms)
 
     def series(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> tuple[Labels, ...]:
         """Return the matching series that may have samples in the span, sorted (see `Source`)."""
@@ -115,7 +123,13 @@ class LocalStore:
 
     def stat(self) -> StoreStat:
         """Return sizes, ages and counters. Reads no sample."""
-        return read_stat(self._database, self._catalog, self._counters)
+        return read_stat(self._database, self._catalog, self._counters, self._damage)
+
+    def damage(self) -> tuple[Damage, ...]:
+        """Return what reads had to leave out since the store was opened, the first 1000 parts of it."""
+        with self._database.reading() as connection:
+            index = self._catalog.refresh(connection).series
+        return tuple(replace(one, series=index.labels_of(one.series_ids)) for one in self._damage.kept())
 
     def close(self) -> None:
         """Close the database. Safe to call twice; the store must not be used afterwards."""

@@ -15,6 +15,7 @@ from ninesight_store.catalog import Catalog, Known
 from ninesight_store.chunk import ChunkDraft, encode_kinds
 from ninesight_store.chunk_reader import ChunkMeta, chunk_pieces
 from ninesight_store.config import HOUR_MS, StoreSettings
+from ninesight_store.damage import CHUNK, LAYOUT, DamageLog
 from ninesight_store.database import Database
 from ninesight_store.hot_reader import PointPool
 from ninesight_store.kinds import assemble_kinds
@@ -38,8 +39,16 @@ _Chunk = tuple[int, ChunkMeta]
 class Merger:
     """Merges closed blocks. One thread at a time."""
 
-    def __init__(self, database: Database, catalog: Catalog, writer: Writer, settings: StoreSettings) -> None:
+    def __init__(
+        self,
+        database: Database,
+        catalog: Catalog,
+        writer: Writer,
+        settings: StoreSettings,
+        damage: DamageLog,
+    ) -> None:
         self._database, self._catalog, self._writer, self._settings = database, catalog, writer, settings
+        self._damage = damage
 
     def merge(self, now_ms: int) -> MergeReport:
         """Merge every block that ended `seal_after_ms` ago. Raises RetryableError; what was merged stays."""
@@ -77,19 +86,34 @@ class Merger:
                 chunks.c.count,
             ).where(chunks.c.end_ms >= start_ms, chunks.c.start_ms < end_ms)
             found = [(level, (kind, ChunkMeta(*rest))) for level, kind, *rest in connection.execute(query)]
+            # A chunk whose layout is not there is damaged; `verify` tells.
+            found = [entry for entry in found if entry[1][1].layout_id in known.layouts]
         fresh = {meta.layout_id for level, (_, meta) in found if level == 0}
         linked = _linked(known.layouts, sorted({meta.layout_id for _, (_, meta) in found}), fresh)
         groups: dict[int, list[_Chunk]] = defaultdict(list)
         for _, chunk in found:
             if chunk[1].layout_id in linked:
                 groups[linked[chunk[1].layout_id]].append(chunk)
+        for root in self._damaged_roots(groups):
+            del groups[root]
         return list(_packed(list(groups.values()), self._settings.seal_samples_max))
+
+    def _damaged_roots(self, groups: dict[int, list[_Chunk]]) -> list[int]:
+        """Return the groups with a damaged chunk: they stay as they are, damage and all."""
+        ids, layouts = self._damage.ids(CHUNK), self._damage.ids(LAYOUT)
+        return [
+            root
+            for root, group in groups.items()
+            if any(meta.id in ids or meta.layout_id in layouts for _, meta in group)
+        ]
 
     def _merge(self, group: Sequence[_Chunk]) -> tuple[list[ChunkDraft], int]:
         with self._database.reading() as connection:
             newest = connection.execute(_NEWEST).scalar()
             known = self._catalog.refresh(connection)
             drafts, samples = self._encoded(connection, group, known)
+        if not self._damage.ids(CHUNK).isdisjoint(meta.id for _, meta in group):
+            raise ConflictError("a chunk is damaged; the others are merged at the next turn")
 
         def replace(connection: sa.Connection, registry: Registry) -> None:
             if connection.execute(_NEWEST).scalar() != newest:
@@ -117,10 +141,11 @@ class Merger:
                 connection,
                 kind,
                 [meta for its, meta in group if its == kind],
-                known.layouts,
+                known,
                 selection,
                 _EVER,
                 pool,
+                self._damage,
             )
             for kind in (FLOATS, POINTS)
         }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,7 @@ from ninesight_store.chunk_reader import ChunkMeta, chunk_pieces
 from ninesight_store.columns import columns_of_runs, empty_columns
 from ninesight_store.config import HOUR_MS
 from ninesight_store.contract import Columns, Labels, Matcher
+from ninesight_store.damage import DamageLog
 from ninesight_store.database import Database
 from ninesight_store.hot_reader import HotMeta, HotReader, PointPool
 from ninesight_store.kinds import assemble_kinds
@@ -39,19 +40,25 @@ class _Found:
 class Reader:
     """Reads for many threads, each call in a transaction of its own."""
 
-    def __init__(self, database: Database, catalog: Catalog, cache: RowCache) -> None:
-        self._database, self._catalog = database, catalog
-        self._hot = HotReader(cache)
+    def __init__(self, database: Database, catalog: Catalog, cache: RowCache, damage: DamageLog) -> None:
+        self._database, self._catalog, self._damage = database, catalog, damage
+        self._hot = HotReader(cache, damage)
 
     def select(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Columns:
         """Return the samples of the matching series within the span (see `Source`)."""
         compile_matchers(matchers)
-        span = _clamped(start_ms, end_ms)
+        return self._select(lambda known: known.series.selection(matchers), _clamped(start_ms, end_ms))
+
+    def select_series(self, series: Sequence[Labels], start_ms: int, end_ms: int) -> Columns:
+        """Return the samples of exactly these series within the span; unknown ones are left out."""
+        return self._select(lambda known: known.series.of_labels(series), _clamped(start_ms, end_ms))
+
+    def _select(self, chosen: Callable[[Known], Selection], span: tuple[int, int]) -> Columns:
         if span[0] > span[1]:
             return empty_columns()
         with self._database.reading() as connection:
             known = self._catalog.refresh(connection)
-            selection = known.series.selection(matchers)
+            selection = chosen(known)
             if not selection.labels:
                 return empty_columns()
             found = _rows_of(connection, known, selection, span)
@@ -89,12 +96,13 @@ class Reader:
         span: tuple[int, int],
         pool: PointPool,
     ) -> list[Piece]:
-        pieces = chunk_pieces(connection, kind, found.sealed, known.layouts, selection, span, pool)
+        sealed = found.sealed
+        pieces = chunk_pieces(connection, kind, sealed, known, selection, span, pool, self._damage)
         # Rows that reach over the span's ends are cut sample by sample; all others are taken whole.
         inner = [meta for meta in found.hot if meta.start_ms >= span[0] and meta.end_ms <= span[1]]
         outer = [meta for meta in found.hot if meta.start_ms < span[0] or meta.end_ms > span[1]]
-        pieces += self._hot.pieces(connection, kind, inner, known.layouts, selection, pool)
-        cut = self._hot.pieces(connection, kind, outer, known.layouts, selection, pool)
+        pieces += self._hot.pieces(connection, kind, inner, known, selection, pool)
+        cut = self._hot.pieces(connection, kind, outer, known, selection, pool)
         return pieces + [span_piece(piece, *span) for piece in cut]
 
 

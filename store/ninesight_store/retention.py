@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from ninesight_store.catalog import Catalog
 from ninesight_store.config import StoreSettings
+from ninesight_store.damage import LAYOUT, DamageLog
 from ninesight_store.registry import Registry
 from ninesight_store.reports import RetainReport
 from ninesight_store.schema import chunks, hot, info, layouts, series
@@ -22,8 +23,9 @@ _STEP_MAX = 500
 class Retention:
     """Drops old data. One thread at a time."""
 
-    def __init__(self, catalog: Catalog, writer: Writer, settings: StoreSettings) -> None:
+    def __init__(self, catalog: Catalog, writer: Writer, settings: StoreSettings, damage: DamageLog) -> None:
         self._catalog, self._writer, self._settings = catalog, writer, settings
+        self._damage = damage
 
     def retain(self, now_ms: int) -> RetainReport:
         """Drop what ended more than `retention_ms` ago. Raises RetryableError; what was dropped stays so."""
@@ -45,6 +47,8 @@ class Retention:
             unused = sorted(set(known.layouts.numbers()) - used)
             alive = set(known.layouts.series_in(used).tolist())
             empty = [number for number in known.series.numbers() if number not in alive]
+            if self._damage.ids(LAYOUT):
+                empty = []  # Which series a damaged layout holds cannot be told.
             _delete(connection, layouts, unused)
             _delete(connection, series, empty)
             if unused:

@@ -1,4 +1,4 @@
-"""The tables. Format version 1; its meaning never changes, a new meaning gets a new number.
+"""The tables. Format version 2; its meaning never changes, a new meaning gets a new number.
 
     series     one row a series: its labels
     layouts    ordered series ids, shared by the rows and chunks that hold samples in that order
@@ -9,6 +9,8 @@
 
 Samples live in blobs only: a REAL column turns NaN into NULL and -0.0 into 0.0.
 A hot row or hourly chunk never crosses an hour, so an hour can be sealed whatever else is written.
+
+Version 2 added the checksums (checks.py). They are NULL in what version 1 wrote: read, but not checked.
 """
 
 from __future__ import annotations
@@ -19,11 +21,13 @@ from ninesight_store.pieces import FLOATS, POINTS
 
 __all__ = [
     "APPLICATION_ID",
+    "CHECKSUMS_FROM",
     "FLOATS",
     "FORMAT_VERSION",
     "INFO_KEYS",
     "POINTS",
     "TABLES",
+    "UPGRADES",
     "chunks",
     "hot",
     "info",
@@ -32,7 +36,9 @@ __all__ = [
     "series",
 ]
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+CHECKSUMS_FROM = 2
+"""The first format version whose tables have checksums."""
 APPLICATION_ID = 0x6E696E65
 """SQLite's application_id of our files: "nine"."""
 
@@ -78,6 +84,7 @@ hot = sa.Table(
     sa.Column("count", sa.Integer, nullable=False),
     sa.Column("times", sa.LargeBinary, nullable=False),
     sa.Column("data", sa.LargeBinary, nullable=False),
+    sa.Column("checksum", sa.BigInteger, nullable=True),
     sa.Index("store_hot_by_hour", "hour", "kind", "layout_id", "start_ms", "end_ms", "count"),
     sqlite_autoincrement=True,
 )
@@ -97,6 +104,7 @@ chunks = sa.Table(
     sa.Column("times", sa.LargeBinary, nullable=False),
     sa.Column("ends", sa.LargeBinary, nullable=False),
     sa.Column("data", sa.LargeBinary, nullable=False),
+    sa.Column("checksums", sa.LargeBinary, nullable=True),
     sa.Index("store_chunks_by_end", "end_ms", "start_ms", "layout_id", "kind", "level", "count"),
     sa.Index("store_chunks_by_layout", "layout_id", "end_ms", "start_ms", "kind"),
     sqlite_autoincrement=True,
@@ -110,3 +118,11 @@ metadata = sa.Table(
     sa.Column("unit", sa.Text, nullable=False),
     sa.Column("help", sa.Text, nullable=False),
 )
+
+UPGRADES = {
+    1: (
+        "ALTER TABLE store_hot ADD COLUMN checksum BIGINT",
+        "ALTER TABLE store_chunks ADD COLUMN checksums BLOB",
+    ),
+}
+"""Version -> the statements that lead to the next one, run in one transaction."""

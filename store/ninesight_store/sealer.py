@@ -14,10 +14,12 @@ from dataclasses import dataclass
 import numpy as np
 import sqlalchemy as sa
 
-from ninesight_store.catalog import Catalog
+from ninesight_store.catalog import Catalog, Known
+from ninesight_store.checks import chunk_sums, head_sum
 from ninesight_store.chunk import ChunkDraft, encode_kinds
 from ninesight_store.config import HOUR_MS, StoreSettings
 from ninesight_store.contract import Int64
+from ninesight_store.damage import HOT, LAYOUT, DamageLog
 from ninesight_store.database import Database
 from ninesight_store.hot_reader import HotMeta, HotReader, PointPool
 from ninesight_store.kinds import assemble_kinds
@@ -51,9 +53,17 @@ class _Step:
 class Sealer:
     """Seals closed hours. One thread at a time."""
 
-    def __init__(self, database: Database, catalog: Catalog, writer: Writer, settings: StoreSettings) -> None:
+    def __init__(
+        self,
+        database: Database,
+        catalog: Catalog,
+        writer: Writer,
+        settings: StoreSettings,
+        damage: DamageLog,
+    ) -> None:
         self._database, self._catalog, self._writer, self._settings = database, catalog, writer, settings
-        self._reader = HotReader(RowCache(0))
+        self._damage = damage
+        self._reader = HotReader(RowCache(0), damage)
 
     def seal(self, now_ms: int) -> SealReport:
         """Seal every hour that ended `seal_after_ms` ago. Raises RetryableError; what was sealed stays."""
@@ -74,25 +84,34 @@ class Sealer:
         return SealReport(len(hours), rows, samples, made, size, conflicts)
 
     def _step(self, hour: int) -> _Step | None:
-        """Read the oldest rows of an hour, as many as memory allows, and compress them."""
+        """Read the oldest rows of an hour, as many as memory allows, and compress them.
+
+        A damaged row stays as it is: what a later version or a backup may still save is never deleted.
+        """
+        while (step := self._attempt(hour)) is not None and not step.ids:
+            pass
+        return step
+
+    def _attempt(self, hour: int) -> _Step | None:
         pool = PointPool()
         with self._database.reading() as connection:
-            metas = self._oldest(connection, hour)
+            known = self._catalog.refresh(connection)
+            metas = self._oldest(connection, known, hour)
             if not any(metas.values()):
                 return None
-            known = self._catalog.refresh(connection)
             ids = known.layouts.series_in({meta.layout_id for part in metas.values() for meta in part})
             selection = everything(ids)
             pieces = {
-                kind: self._reader.pieces(connection, kind, part, known.layouts, selection, pool)
+                kind: self._reader.pieces(connection, kind, part, known, selection, pool)
                 for kind, part in metas.items()
             }
         floats, points = assemble_kinds(len(ids), pieces)
         drafts = encode_kinds(ids, floats, points, pool.all(), self._settings)
-        numbers = [meta.id for part in metas.values() for meta in part]
+        damaged = self._damage.ids(HOT)
+        numbers = [meta.id for part in metas.values() for meta in part if meta.id not in damaged]
         return _Step(numbers, len(floats.timestamps) + len(points.timestamps), drafts)
 
-    def _oldest(self, connection: sa.Connection, hour: int) -> dict[int, list[HotMeta]]:
+    def _oldest(self, connection: sa.Connection, known: Known, hour: int) -> dict[int, list[HotMeta]]:
         budget = self._settings.seal_samples_max
         query = (
             sa.select(hot.c.kind, hot.c.id, hot.c.layout_id, hot.c.start_ms, hot.c.end_ms, hot.c.count)
@@ -100,8 +119,11 @@ class Sealer:
             .order_by(hot.c.id)
         )
         found: dict[int, list[HotMeta]] = {FLOATS: [], POINTS: []}
+        rows, layouts = self._damage.ids(HOT), self._damage.ids(LAYOUT)
         for at, (kind, *row) in enumerate(connection.execute(query)):
             meta = HotMeta(*row)
+            if meta.id in rows or meta.layout_id in layouts or meta.layout_id not in known.layouts:
+                continue
             budget -= meta.count * (POINT_COST if kind == POINTS else 1)
             if budget < 0 and at:
                 break
@@ -140,19 +162,24 @@ def everything(ids: Int64) -> Selection:
 
 def chunk_rows(drafts: Sequence[ChunkDraft], registry: Registry, *, level: int) -> list[dict[str, object]]:
     """Return the table rows of chunks; their layouts are added as needed."""
-    return [
-        {
-            "kind": draft.kind,
-            "level": level,
-            "layout_id": registry.layout_of_ids(draft.ids),
-            "start_ms": draft.start_ms,
-            "end_ms": draft.end_ms,
-            "count": draft.count,
-            "codec": draft.codec,
-            "codec_version": draft.codec_version,
-            "times": draft.times,
-            "ends": draft.ends,
-            "data": draft.data,
-        }
-        for draft in drafts
-    ]
+    return [_chunk_row(draft, registry.layout_of_ids(draft.ids), level) for draft in drafts]
+
+
+def _chunk_row(draft: ChunkDraft, layout_id: int, level: int) -> dict[str, object]:
+    head = {
+        "kind": draft.kind,
+        "layout_id": layout_id,
+        "start_ms": draft.start_ms,
+        "end_ms": draft.end_ms,
+        "count": draft.count,
+        "codec": draft.codec,
+    }
+    return {
+        "level": level,
+        **head,
+        "codec_version": draft.codec_version,
+        "times": draft.times,
+        "ends": draft.ends,
+        "data": draft.data,
+        "checksums": chunk_sums(head_sum(draft.times, draft.ends, **head), draft.series_sums),
+    }

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
+from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -85,6 +86,16 @@ class SeriesIndex:
         """Return the id of a series, None if it is not known."""
         return self._id_of.get(labels)
 
+    def labels_of(self, numbers: Sequence[int]) -> tuple[Labels, ...]:
+        """Return the labels of these ids, without those that are not known."""
+        with self._lock:
+            found = [bisect_left(self._ids, number) for number in numbers]
+            return tuple(
+                self._labels[slot]
+                for slot, number in zip(found, numbers, strict=True)
+                if slot < len(self._ids) and self._ids[slot] == number
+            )
+
     def extend(self, found: Sequence[tuple[int, Labels]], next_id: int) -> None:
         """Add series in the order of their ids."""
         with self._lock:
@@ -115,6 +126,11 @@ class SeriesIndex:
                 self._selections_bytes -= self._selections.popitem(last=False)[1].nbytes
             return chosen
 
+    def of_labels(self, series: Sequence[Labels]) -> Selection:
+        """Return exactly these series, as far as they are known."""
+        known = sorted(labels for labels in set(series) if labels in self._id_of)
+        return _selection(tuple(known), np.array([self._id_of[labels] for labels in known], np.int64))
+
     def _select(self, compiled: Sequence[CompiledMatcher]) -> Selection:
         mask = np.ones(len(self._ids), np.bool_)
         for matcher in compiled:
@@ -122,12 +138,7 @@ class SeriesIndex:
         order = self._sorted()
         slots = order[mask[order]]
         ids = np.array(self._ids, np.int64)[slots]
-        top = int(ids.max()) + 1 if len(ids) else 1
-        wanted = np.zeros(top, np.bool_)
-        wanted[ids] = True
-        rank = np.zeros(top, np.int32)
-        rank[ids] = np.arange(len(ids))
-        return Selection(tuple(self._labels[slot] for slot in slots.tolist()), ids, wanted, rank)
+        return _selection(tuple(self._labels[slot] for slot in slots.tolist()), ids)
 
     def _matching(self, matcher: CompiledMatcher) -> Bool:
         values = self._postings.get(matcher.name, {})
@@ -149,3 +160,12 @@ class SeriesIndex:
             slots.sort(key=self._labels.__getitem__)
             self._order = np.array(slots, np.int64)
         return self._order
+
+
+def _selection(labels: tuple[Labels, ...], ids: Int64) -> Selection:
+    top = int(ids.max()) + 1 if len(ids) else 1
+    wanted = np.zeros(top, np.bool_)
+    wanted[ids] = True
+    rank = np.zeros(top, np.int32)
+    rank[ids] = np.arange(len(ids))
+    return Selection(labels, ids, wanted, rank)

@@ -6,6 +6,7 @@ import sqlalchemy as sa
 
 from ninesight_store.catalog import Catalog
 from ninesight_store.counters import Counters
+from ninesight_store.damage import DamageLog
 from ninesight_store.database import Database
 from ninesight_store.reports import StoreStat
 from ninesight_store.schema import FLOATS, POINTS, chunks, hot
@@ -26,7 +27,7 @@ _SEALED = sa.select(
 ).group_by(chunks.c.kind)
 
 
-def read_stat(database: Database, catalog: Catalog, counters: Counters) -> StoreStat:
+def read_stat(database: Database, catalog: Catalog, counters: Counters, damage: DamageLog) -> StoreStat:
     """Return the state of the store in one read transaction."""
     with database.reading() as connection:
         known = catalog.refresh(connection)
@@ -51,5 +52,5 @@ def read_stat(database: Database, catalog: Catalog, counters: Counters) -> Store
         free_bytes=free * page,
         oldest_ms=min((part[2] for part in parts), default=None),
         newest_ms=max((part[3] for part in parts), default=None),
-        counters=counters.snapshot(),
+        counters=counters.snapshot() | damage.counts(),
     )

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 import sqlalchemy as sa
 
 from ninesight_store.catalog import Catalog
+from ninesight_store.checks import row_sum
 from ninesight_store.config import StoreSettings
 from ninesight_store.contract import Batch, Metadata, SeriesTable
 from ninesight_store.counters import Counters
@@ -137,16 +138,15 @@ class Writer:
         self._registry.begin(connection, known.series, known.info)
 
     def _row(self, batch: Batch, draft: HotDraft) -> dict[str, object]:
-        return {
-            "hour": draft.hour,
+        head = {
             "kind": draft.kind,
             "layout_id": self._registry.layout_of(batch.series, draft.rows),
             "start_ms": draft.start_ms,
             "end_ms": draft.end_ms,
             "count": draft.count,
-            "times": draft.times,
-            "data": draft.data,
         }
+        checksum = row_sum(draft.body_sum, **head)
+        return {"hour": draft.hour, **head, "times": draft.times, "data": draft.data, "checksum": checksum}
 
     def _write_metadata(self, connection: sa.Connection, entries: tuple[Metadata, ...]) -> None:
         for entry in entries:
