@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from ninesight_suite.commands import check, demo, promqltest, query, server, up
+from ninesight_suite.commands import check, demo, promqltest, query, server, store, up
 
 __all__ = ["app"]
 
@@ -28,6 +28,7 @@ app.command("demo")(demo.demo)
 app.command("query")(query.query)
 app.command("check")(check.check)
 app.command("promqltest")(promqltest.promqltest)
+app.add_typer(store.app, name="store")
 
 # The server's own command line reads these arguments, `--help` included.
 _PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
