@@ -188,6 +188,41 @@ def test_a_body_over_the_cap_is_answered_413(bench):
     assert "after decompression" in Status.FromString(small_bomb.content).message
 
 
+def _empties(depth):
+    """Return a request with 50,001 empty messages at a depth: resources, scopes, metrics or points."""
+    request = ExportMetricsServiceRequest()
+    many = request.resource_metrics
+    for place in ("scope_metrics", "metrics", "gauge.data_points")[:depth]:
+        here = many.add()
+        many = here.gauge.data_points if place == "gauge.data_points" else getattr(here, place)
+    for _ in range(50_001):
+        many.add()
+    return request.SerializeToString()
+
+
+@pytest.mark.parametrize(
+    ("body", "headers"),
+    [
+        (_empties(0), {}),
+        (_empties(1), {}),
+        (_empties(2), {}),
+        (_empties(3), {}),
+        (gzip.compress(b"\x0a\x00" * 60_000), {"Content-Encoding": "gzip"}),
+        (b'{"resourceMetrics": [' + b"{}," * 130_000 + b"{}]}", JSON),
+    ],
+    ids=["resources", "scopes", "metrics", "points", "gzip", "json"],
+)
+def test_a_body_of_very_many_empty_messages_is_answered_413(bench, body, headers):
+    """Millions of empty messages fit in a small body; they are counted before they cost time."""
+    with bench(body_bytes_max=800_000) as b:
+        answer = b.post(body, headers)
+        after = b.post(gauge_request().SerializeToString())
+    message = answer.json()["message"] if headers is JSON else Status.FromString(answer.content).message
+    assert answer.status_code == 413, message
+    assert "at most 50000 resources, scopes, metrics, points and attributes in all" in message
+    assert after.status_code == 200
+
+
 def test_a_sink_that_cannot_now_makes_the_sender_come_back(bench):
     """RetryableError is 503 with Retry-After; the same request is taken the next time, once."""
     with bench(RecordingSink(fail_with=[RetryableError("disk full"), OSError("surprise")])) as b:

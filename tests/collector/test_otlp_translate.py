@@ -156,7 +156,25 @@ def test_an_explicit_histogram_becomes_cumulative_buckets():
 
 @pytest.mark.parametrize(
     ("bounds", "counts", "message"),
-    [([1, 2], [1, 2], "one bucket count more than bounds"), ([2, 1], [1, 1, 1], "must ascend strictly")],
+    [
+        ([1, 2], [1, 2], "one bucket count more than bounds"),
+        ([2, 1], [1, 1, 1], "must ascend strictly"),
+        (
+            [math.nan],
+            [1, 1],
+            "must be finite (the last bucket reaches to infinity by itself), got nan to nan",
+        ),
+        (
+            [1, math.inf],
+            [1, 1, 1],
+            "must be finite (the last bucket reaches to infinity by itself), got 1 to inf",
+        ),
+        (
+            range(2049),
+            [1] * 2050,
+            "at most 2048 bounds, got 2049: each is a series; send an exponential histogram",
+        ),
+    ],
 )
 def test_a_broken_histogram_costs_itself(bounds, counts, message):
     """The point is refused with its reason; the good one beside it is kept."""

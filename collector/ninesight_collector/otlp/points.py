@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -21,7 +22,10 @@ from ninesight_collector.otlp.exponential import PointError, native_point
 from ninesight_collector.otlp.labels import check_labels, point_labels
 from ninesight_collector.otlp.settings import OtlpSettings
 
-__all__ = ["Target", "add_exponential", "add_histogram", "add_number", "add_summary"]
+__all__ = ["BUCKETS_MAX", "Target", "add_exponential", "add_histogram", "add_number", "add_summary"]
+
+BUCKETS_MAX = 2048
+"""Bounds of one classic histogram."""
 
 _NO_VALUE = DataPointFlags.DATA_POINT_FLAGS_NO_RECORDED_VALUE_MASK
 _Point = NumberDataPoint | HistogramDataPoint | ExponentialHistogramDataPoint | SummaryDataPoint
@@ -74,6 +78,18 @@ def add_histogram(name: str, point: HistogramDataPoint, target: Target) -> None:
         )
     if any(not low < high for low, high in pairwise(bounds)):
         raise PointError("the bounds of a histogram must ascend strictly", "buckets")
+    if bounds and not (math.isfinite(bounds[0]) and math.isfinite(bounds[-1])):
+        raise PointError(
+            "the bounds of a histogram must be finite (the last bucket reaches to infinity by itself), "
+            f"got {bounds[0]:g} to {bounds[-1]:g}",
+            "buckets",
+        )
+    if len(bounds) > BUCKETS_MAX:
+        raise PointError(
+            f"a histogram must have at most {BUCKETS_MAX} bounds, got {len(bounds)}: each is a series; "
+            "send an exponential histogram",
+            "buckets",
+        )
     below = 0
     for bound, count in zip(bounds, counts, strict=False):
         below += count

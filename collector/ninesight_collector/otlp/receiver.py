@@ -26,6 +26,7 @@ from ninesight_collector.counters import Counters
 from ninesight_collector.errors import BodyError
 from ninesight_collector.otlp.answers import accepted, refused
 from ninesight_collector.otlp.body import JSON, PROTOBUF, content_type, decode, decompress, read_body
+from ninesight_collector.otlp.census import check_elements, check_objects
 from ninesight_collector.otlp.settings import OtlpSettings
 from ninesight_collector.otlp.translate import Refusals, translate
 from ninesight_collector.table_cache import TableCache
@@ -96,7 +97,11 @@ class Receiver:
             self._leave()
 
     def _take(self, body: bytes, encoding: str, kind: str) -> Response:
-        request = decode(decompress(body, encoding, self._settings), kind)
+        whole = decompress(body, encoding, self._settings)
+        if kind == JSON:
+            check_objects(whole, self._settings.elements_max)
+        request = decode(whole, kind)
+        check_elements(request, self._settings.elements_max)
         translated = translate(request, self._settings, self._now_ms())
         batch = self._tables.shared(translated.batch)
         for reason, points in translated.refusals.counts.items():

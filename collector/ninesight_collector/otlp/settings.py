@@ -23,6 +23,14 @@ class OtlpSettings:
     """A point further in the future than this is refused: its sender's clock is wrong."""
     token: str = ""
 
+    @property
+    def elements_max(self) -> int:
+        """How many messages a request may hold: what an honest body of the largest size stays below.
+
+        An empty message takes two bytes, and a few kilobytes of gzip hold millions of them.
+        """
+        return self.body_bytes_max // 16
+
     @classmethod
     def of(cls, config: OtlpConfig) -> OtlpSettings:
         """Return the settings of what a person wrote."""
