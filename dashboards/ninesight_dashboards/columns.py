@@ -80,11 +80,10 @@ MODELS: list[Column] = [
 
 OBJECTIVES: list[Column] = [
     _state(100),
-    _text("model", "Model", flex=1, minWidth=84),
-    _text("objective", "Objective", flex=1, minWidth=92),
-    _text("target_t", "Target", width=116, sortable=False),
-    _number("compliance", "Attained", 82),
-    _bar("budget", "Budget left", 122),
+    _text("what", "Objective", flex=1, minWidth=96, tooltipField="what"),
+    _text("target_t", "Target", width=114, sortable=False),
+    _number("compliance", "Attained", 80),
+    _bar("budget", "Budget left", 118, tooltipField="burn_t"),
 ]
 
 MODEL_OBJECTIVES: list[Column] = [
@@ -98,10 +97,10 @@ MODEL_OBJECTIVES: list[Column] = [
 ]
 
 COSTS: list[Column] = [
-    _text("name", "Who", flex=1, minWidth=110),
-    _number("hourly", "per hour", 100),
-    _bar("share", "Share of bill", 132),
-    _number("thousand", "per 1k", 110),
+    _text("name", "Who", flex=1, minWidth=90),
+    _number("hourly", "per hour", 88),
+    _bar("share", "Share of bill", 104),
+    _number("thousand", "per 1k", 96),
 ]
 
 ALERTS: list[Column] = [

@@ -6,7 +6,7 @@ Colours of text, grid and background come from the style sheet, so that a theme 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from dash import Patch
@@ -27,6 +27,9 @@ CONFIG: Any = {
     "showTips": False,
     "scrollZoom": False,
 }
+
+_LEAST = {"ratio": 0.01, "req/s": 1, "requests": 1, "items": 1}
+"""An axis reaches at least this far, so that nothing at all does not fill a chart from 0 to 100 %."""
 
 _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif"
 
@@ -62,6 +65,9 @@ def frame(panel: Panel) -> dict[str, Any]:
                 "autorange": False,
                 "range": [0, 1],
                 "showgrid": False,
+                "spikethickness": 1,
+                "spikedash": "solid",
+                "spikecolor": "#868e96",
                 "zeroline": False,
                 "nticks": 7,
                 "hoverformat": "%Y-%m-%d %H:%M:%S",
@@ -93,6 +99,8 @@ def _y_ticks(panel: Panel) -> dict[str, Any]:
         ticks = {"tickformat": "~s", "ticksuffix": "s"}
     else:
         ticks = {"tickformat": "~s"}
+    if panel.unit in _LEAST:
+        ticks["autorangeoptions"] = {"include": _LEAST[panel.unit]}
     if panel.y_max is not None:
         ticks |= {"range": [0, panel.y_max * 1.02], "autorange": False}
     return ticks
@@ -114,13 +122,26 @@ def traces(
     hidden: Collection[str] = (),
 ) -> list[dict[str, Any]]:
     """Return one trace per line; the reader switched off the ones whose key is in `hidden`."""
+    lines = drawing.lines
+    if panel.chart is Chart.STACK:
+        grid, lines = _measured(grid, lines)
     x = x_of(grid, zone)
-    found = [_trace(panel, line, x, line.key in hidden) for line in drawing.lines]
+    found = [_trace(panel, line, x, line.key in hidden) for line in lines]
     if panel.chart is not Chart.STACK and len(found) == 1 and panel.y_max is None:
         found[0] |= {"fill": "tozeroy", "fillcolor": _faded(drawing.lines[0].stroke.colour, 0.12)}
     return found or [
         {"x": [], "y": [], "type": "scatter", "line": {"color": colours.others}, "showlegend": False}
     ]
+
+
+def _measured(grid: Grid, lines: Sequence[Line]) -> tuple[Grid, Sequence[Line]]:
+    """Cut both ends where nothing was measured: a stack would draw them as zero."""
+    known = [step for step in range(grid.points) if any(line.values[step] is not None for line in lines)]
+    if not known:
+        return grid, lines
+    first, last = known[0], known[-1]
+    cut = Grid(grid.start_ms + first * grid.step_ms, grid.start_ms + last * grid.step_ms, grid.step_ms)
+    return cut, [replace(line, values=line.values[first : last + 1]) for line in lines]
 
 
 def _trace(panel: Panel, line: Line, x: dict[str, Any], off: bool) -> dict[str, Any]:
@@ -133,16 +154,18 @@ def _trace(panel: Panel, line: Line, x: dict[str, Any], off: bool) -> dict[str, 
         "line": {"color": line.stroke.colour, "width": line.stroke.width, "dash": line.stroke.dash},
         "connectgaps": False,
         "visible": "legendonly" if off else True,
-        "hovertemplate": f"%{{y:{_hover(panel)}}}<extra>{_escape(line.name)}</extra>",
+        "hovertemplate": f"{_hover(panel)}<extra>{_escape(line.name)}</extra>",
     } | x
     if panel.chart is Chart.STACK:
-        trace |= {"stackgroup": "one", "fillcolor": _faded(line.stroke.colour, 0.45)}
-        trace["line"] = {"color": line.stroke.colour, "width": 0.75}
+        # No outline: the edge of an empty band would paint the band below it in its colour.
+        trace |= {"stackgroup": "one", "fillcolor": _faded(line.stroke.colour, 0.6)}
+        trace["line"] = {"color": line.stroke.colour, "width": 0}
     return trace
 
 
 def _hover(panel: Panel) -> str:
-    return {"ratio": ".3~%", "s": ".4~s", "bytes": ".3~s"}.get(panel.unit, ".4~s")
+    """The value in a hover label, with its unit: 174.2ms, 0.91%, 215."""
+    return {"ratio": "%{y:.3~%}", "s": "%{y:.4~s}s"}.get(panel.unit, "%{y:.4~s}")
 
 
 def _escape(text: str) -> str:

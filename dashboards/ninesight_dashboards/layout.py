@@ -210,7 +210,7 @@ def _overview_panels() -> list[html.Section]:
             "objectives",
             "Objectives",
             "Each SLA objective over its own window, worst first: what it promises, what was attained, and how much "
-            "of the error budget is left. Hover for burn rates.",
+            "of the error budget is left. Hover the bar for burn rates.",
             columns.OBJECTIVES,
             "w4 h-list",
         ),
@@ -264,28 +264,28 @@ def _model_panels() -> list[html.Section]:
             "This model's SLA objectives over their own windows. Burn rate 1x uses up the budget exactly at the "
             "window's end.",
             columns.MODEL_OBJECTIVES,
-            "w5 h-list",
-        ),
-        grid(
-            "model-costs",
-            "Cost",
-            "The bill's part of each version of this model.",
-            columns.COSTS,
-            "w3 h-list",
+            "w6 h-list",
         ),
         grid(
             "model-alerts",
             "Alerts",
             "This model's alerts, newest first, resolved ones included.",
             columns.MODEL_ALERTS,
-            "w4 h-list",
+            "w6 h-list",
         ),
-        chart(panel("model-instances"), "w6 h-chart"),
+        chart(panel("model-instances"), "w4 h-chart"),
         grid(
             "instances",
             "Instances",
             "Slowest first, over the range shown. Hover a percentile for its bounds and sample count.",
             columns.INSTANCES,
-            "w6 h-chart",
+            "w5 h-chart",
+        ),
+        grid(
+            "model-costs",
+            "Cost",
+            "The bill's part of each version of this model.",
+            columns.COSTS,
+            "w3 h-chart",
         ),
     ]

@@ -111,7 +111,7 @@ def _distinct(query: Query, rows: Rows) -> Sequence[Mapping[str, str]]:
     """Each row's naming labels; a label that all rows share is left out of the name."""
     names = rows.names()
     varying = [label for label in query.by if len({row.get(label, "") for row in names}) > 1]
-    shown = varying or list(query.by[-1:])
+    shown = [label for label in query.by if label in varying or label == query.by[0]] if query.by else []
     found = [{label: row.get(label, "") for label in query.by if label in shown} for row in names]
     if len(shown) > 1 and "instance" in shown:
         return _without_ports(found)

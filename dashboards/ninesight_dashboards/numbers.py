@@ -28,6 +28,8 @@ def significant(value: float, digits: int = 3) -> str:
     """Return `value` with that many significant digits, without exponent; whole digits are never cut."""
     if value == 0:
         return "0"
+    if math.isinf(value):
+        return "∞" if value > 0 else "-∞"
     decimals = max(0, digits - 1 - math.floor(math.log10(abs(value))))
     rounded = round(value, decimals)
     if rounded != 0:
@@ -38,6 +40,8 @@ def significant(value: float, digits: int = 3) -> str:
 
 def amount(value: float) -> str:
     """Return a count or rate with an SI suffix: 950, 1.20k, 3.40M."""
+    if math.isinf(value):
+        return significant(value)
     for factor, suffix in _SI:
         if abs(value) >= factor * 0.9995:
             return f"{significant(value / factor)}{suffix}"
@@ -48,6 +52,8 @@ def amount(value: float) -> str:
 
 def duration(seconds: float) -> str:
     """Return a duration: 412 µs, 950 ms, 1.02 s, 1 m 12 s, 2 h 5 m, 3 d 4 h."""
+    if math.isinf(seconds):
+        return "∞"
     if seconds < 0:
         return f"-{duration(-seconds)}"
     if seconds == 0:
@@ -74,6 +80,8 @@ def age(seconds: float) -> str:
 def milliseconds(seconds: float) -> str:
     """Return milliseconds without unit, for table columns headed "ms": 0.412, 12.3, 1,240."""
     value = seconds * 1e3
+    if math.isinf(value):
+        return "∞"
     return f"{value:,.0f}" if abs(value) >= 999.5 else significant(value)
 
 

@@ -17,6 +17,7 @@ from ninesight_analytics.contract import (
 
 from ninesight_dashboards.numbers import age, amount, milliseconds, money, percent, significant
 from ninesight_dashboards.sparkline import thinned
+from ninesight_dashboards.tiles import present
 from ninesight_dashboards.zone import Zone
 
 __all__ = [
@@ -94,6 +95,7 @@ def _model_row(
     worst = worst_budget(reports, model)
     state, word = _model_state(row, worst, firing.get(model, 0))
     left = None if worst is None else worst[1].budget_left.value
+    now = present(sparks.get(model, ()))
     per_thousand = _per_thousand(cost, model)
     order = {"bad": 0, "warn": 1, "plain": 2, "empty": 3}[state]
     rank = (
@@ -111,8 +113,8 @@ def _model_row(
         "model": model or "(none)",
         "search": search,
         "simulated": row.simulated,
-        "rate": row.request_rate.value,
-        "rate_t": _text(row.request_rate, amount),
+        "rate": now,
+        "rate_t": "-" if now is None else amount(now),
         "spark": thinned(sparks.get(model, ()), 40),
         "errors": row.error_ratio.value,
         "errors_t": _text(
@@ -189,6 +191,7 @@ def objective_rows(reports: Sequence[SlaReport], model: str | None = None) -> li
                 "sla": report.name,
                 "model": report.model,
                 "objective": objective.name,
+                "what": f"{report.model or report.name} · {objective.name}",
                 "target_t": _target(objective),
                 "compliance": objective.compliance.value,
                 "compliance_t": _compliance(objective),
@@ -208,7 +211,7 @@ def _level(state: SlaState) -> str:
 
 def _target(objective: ObjectiveReport) -> str:
     text = percent(objective.target)
-    return text if objective.threshold_s is None else f"{text} < {milliseconds(objective.threshold_s)} ms"
+    return text if objective.threshold_s is None else f"{text} < {objective.threshold_s * 1000:g} ms"
 
 
 def _compliance(objective: ObjectiveReport) -> str:

@@ -5,6 +5,7 @@ Coloured only where a threshold is a judgement; a healthy page is nearly grey.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -26,6 +27,7 @@ __all__ = [
     "leaves",
     "load_tile",
     "missing",
+    "present",
     "rate_tile",
     "share_tile",
 ]
@@ -71,18 +73,19 @@ def leaves(tile_id: str, tile: Tile) -> Leaves:
     }
 
 
-def _present(values: Values) -> float | None:
+def present(values: Values) -> float | None:
     """The last value, if it is among the last few steps."""
     return next((value for value in reversed(list(values)[-3:]) if value is not None), None)
 
 
 def rate_tile(rate: Estimate, spark: Values) -> Tile:
-    """Requests per second over the range, and now."""
+    """Requests per second now, beside the number of requests in the range."""
     if rate.value is None:
         return missing(State.NO_DATA, "model_requests_total")
-    now = _present(spark)
-    sub = f"now {amount(now)}" if now is not None else f"{amount(rate.count)} requests"
-    return Tile(f"{amount(rate.value)} /s", sub, spark=spark)
+    now = present(spark)
+    if now is None:
+        return Tile(f"{amount(rate.value)} /s", "mean of the range, none now", spark=spark)
+    return Tile(f"{amount(now)} /s", f"{amount(rate.count)} in range", spark=spark)
 
 
 def error_tile(ratio: Estimate, rate: Estimate, spark: Values) -> Tile:
@@ -92,7 +95,7 @@ def error_tile(ratio: Estimate, rate: Estimate, spark: Values) -> Tile:
     if ratio.value is None:
         return missing(State.NO_TRAFFIC)
     level = "bad" if ratio.value >= ERROR_BAD else "warn" if ratio.value >= ERROR_WARN else "plain"
-    now = _present(spark)
+    now = present(spark)
     sub = f"now {percent(now)}" if now is not None else f"of {amount(ratio.count)}"
     return Tile(percent(ratio.value), sub, level, spark=spark, spark_top=max(0.01, _highest(spark)))
 
@@ -102,7 +105,9 @@ def latency_tile(estimate: Estimate | None, rate: Estimate, spark: Values, *, qu
     if estimate is None or estimate.value is None:
         return missing(State.NO_TRAFFIC if rate.value == 0 else State.NO_DATA)
     sub = f"n {amount(estimate.count)}"
-    if estimate.lower is not None and estimate.upper is not None and estimate.upper > estimate.lower:
+    if estimate.upper is not None and math.isinf(estimate.upper):
+        sub = f"or more · {sub}"
+    elif estimate.lower is not None and estimate.upper is not None and estimate.upper > estimate.lower:
         sub = f"{_bounds(estimate.lower, estimate.upper)} · {sub}"
     tile = Tile(duration(estimate.value), sub, spark=spark)
     few = estimate.count < _COUNT_MIN.get(quantile, 1)
@@ -122,7 +127,7 @@ def _bounds(lower: float, upper: float) -> str:
 
 def load_tile(in_flight: Values, waiting: Values) -> Tile:
     """Requests in flight and waiting, now."""
-    working, queued = _present(in_flight), _present(waiting)
+    working, queued = present(in_flight), present(waiting)
     if working is None and queued is None:
         return missing(State.NO_DATA, "model_requests_in_flight")
     text = [amount(value) if value is not None else "-" for value in (working, queued)]
@@ -131,7 +136,7 @@ def load_tile(in_flight: Values, waiting: Values) -> Tile:
 
 def share_tile(name: str, busy: Values, memory: Values) -> Tile:
     """The busiest GPU's utilisation, with its memory."""
-    now, used = _present(busy), _present(memory)
+    now, used = present(busy), present(memory)
     if now is None:
         return missing(State.NO_DATA, "gpu_utilization_ratio")
     sub = name if used is None else f"{name} · mem {percent(used)}"

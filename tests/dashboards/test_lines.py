@@ -102,23 +102,18 @@ def test_long_names_are_cut_in_the_middle():
     assert len(shorten("x" * 300)) == 28
 
 
+def gpu_names(*units):
+    labels = tuple(labels_of("", {"instance": host, "gpu": gpu}) for host, gpu in units)
+    rows = Rows(GRID, labels, np.ones((len(labels), 5)))
+    return [line.name for line in drawn(panel("gpu-utilization"), Reading(rows, 0)).lines]
+
+
 def test_gpus_are_named_by_what_tells_them_apart():
-    """One host: the GPU's number; several: number and host, without the port all share."""
-    shown = panel("gpu-utilization")
-    hosts = [("node-a:8000", "0"), ("node-b:8000", "0")]
-    labels = tuple(labels_of("", {"instance": host, "gpu": gpu}) for host, gpu in hosts)
-    assert [line.name for line in drawn(shown, Reading(Rows(GRID, labels, np.ones((2, 5))), 0)).lines] == [
-        "node-a:8000",
-        "node-b:8000",
-    ]
-    labels = tuple(
-        labels_of("", {"instance": host, "gpu": gpu}) for host, gpu in [*hosts, ("node-b:8000", "1")]
-    )
-    assert [line.name for line in drawn(shown, Reading(Rows(GRID, labels, np.ones((3, 5))), 0)).lines] == [
-        "gpu 0 node-a",
-        "gpu 0 node-b",
-        "gpu 1 node-b",
-    ]
+    """One host: the GPU's number; several: number and host, without the port where the host is enough."""
+    assert gpu_names(("a:1", "0")) == ["gpu 0"]
+    assert gpu_names(("a:1", "0"), ("a:1", "1")) == ["gpu 0", "gpu 1"]
+    assert gpu_names(("a:1", "0"), ("b:1", "0")) == ["gpu 0 a", "gpu 0 b"]
+    assert gpu_names(("a:1", "0"), ("a:2", "0")) == ["gpu 0 a:1", "gpu 0 a:2"]
 
 
 def changed(shown, drawing, **more):
@@ -195,3 +190,14 @@ def test_scales_start_at_zero_and_stacks_are_filled():
     assert stages.chart is Chart.STACK
     drawing = drawn(stages, reading({"queue": [1.0] * 5, "inference": [2.0] * 5}, "stage"))
     assert all(trace["stackgroup"] for trace in changed(stages, drawing).data)
+
+
+def test_a_stack_does_not_draw_what_was_not_measured():
+    """Before the first and after the last measurement a stack ends; inside it has one grid for all bands."""
+    shown = panel("model-outcomes")
+    gap = np.nan
+    bands = {"ok": [gap, 2.0, 3.0, 4.0, gap], "error": [gap, gap, 1.0, gap, gap]}
+    data = changed(shown, drawn(shown, reading(bands, "outcome"))).data
+    assert [trace["y"] for trace in data] == [[2.0, 3.0, 4.0], [None, 1.0, None]]
+    assert {trace["x0"] for trace in data} == {"1970-01-01 00:00:05.000"}
+    assert {trace["line"]["width"] for trace in data} == {0}

@@ -186,7 +186,8 @@ def test_tiles_are_coloured_only_where_it_is_a_judgement():
 def test_absence_has_its_own_words():
     """No data, no traffic and zero are three things."""
     zero, none = Estimate(0.0, count=0), NOTHING
-    assert tiles.rate_tile(zero, ()).value == "0 /s"
+    assert tiles.rate_tile(zero, (0.0,)).value == "0 /s"
+    assert tiles.rate_tile(Estimate(3.0, count=900), (None, None, None)).sub == "mean of the range, none now"
     assert tiles.rate_tile(none, ()).state is State.NO_DATA
     assert tiles.error_tile(none, zero, ()).state is State.NO_TRAFFIC
     assert tiles.latency_tile(none, zero, (), quantile=0.95).state is State.NO_TRAFFIC
@@ -201,6 +202,17 @@ def test_percentiles_carry_bounds_and_count():
     assert tiles.latency_tile(estimate, Estimate(5.0), (), quantile=0.95).sub == "44.8-45.3 ms · n 12.0k"
     few = tiles.latency_tile(Estimate(0.045, 0.0448, 0.0453, 30), Estimate(5.0), (), quantile=0.99)
     assert few.sub.endswith("(few)")
+    over = tiles.latency_tile(Estimate(10.0, 10.0, float("inf"), 500), Estimate(5.0), (), quantile=0.95)
+    assert (over.value, over.sub) == ("10.0 s", "or more · n 500")
+
+
+def test_a_percentile_above_the_last_bucket_has_no_upper_bound():
+    """Classic buckets end somewhere: a row says so instead of failing."""
+    row = summary("old")
+    row.latency[0.95] = Estimate(10.0, 10.0, float("inf"), 500, Basis.CLASSIC)
+    shown = tables.model_rows([row], [], None, {}, {}, search="")[0]
+    assert shown["p95_h"].startswith("between 10,000 and ∞ ms")
+    assert (shown["rate"], shown["rate_t"]) == (None, "-")
 
 
 def test_rates_add_up_and_errors_are_weighted():
