@@ -48,9 +48,10 @@ def histogram_of(told: Mapping[str, Any]) -> Histogram:
     positive = [(low, high, n) for _, low, high, n in sides if low >= 0]
     negative = [(-high, -low, n) for _, low, high, n in sides if high <= 0]
     whole = len(positive) + len(negative) == len(sides)
-    schema = _schema([*positive, *negative], threshold) if whole else None
-    if schema is None:
+    layout = _layout([*positive, *negative], threshold, told_zero=bool(zero)) if whole else None
+    if layout is None:
         return _custom(count, total, [(low, high, n) for _, low, high, n in buckets])
+    schema, threshold = layout
     positive_start, positive_run = _run(schema, positive)
     negative_start, negative_run = _run(schema, negative)
     return Histogram(
@@ -72,6 +73,15 @@ def _index(schema: int, upper: float) -> int:
         # The last finite bound is the largest float; the bucket above it is open.
         return (1024 << schema if schema >= 0 else 1024 >> -schema) + 1
     return round(math.log2(upper) * 2.0**schema)
+
+
+def _layout(sides: Sequence[_Bucket], threshold: float, *, told_zero: bool) -> tuple[int, float] | None:
+    """Return (schema, zero threshold); an empty zero bucket is not told, only where it cuts its neighbour."""
+    schema = _schema(sides, threshold)
+    if schema is None and not told_zero:
+        threshold = min(lower for lower, *_ in sides)
+        schema = _schema(sides, threshold)
+    return None if schema is None else (schema, threshold)
 
 
 def _schema(sides: Sequence[_Bucket], threshold: float) -> int | None:
