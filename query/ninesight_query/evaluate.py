@@ -84,7 +84,6 @@ def range_argument(expr: ir.Expr, grid: Grid, context: Context) -> RangeVector:
         return range_vector(expr, grid, context)
     assert isinstance(expr, ir.Subquery), expr
     inner = subquery_grid(expr, grid, context)
-    context.check_cells(0, inner.count)
     block = vector_or_scalar(expr.expr, inner, context) if inner.count else Block.empty(0)
     return subquery_vector(expr, block, inner, grid, context)
 

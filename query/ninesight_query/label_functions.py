@@ -17,6 +17,9 @@ from ninesight_query.errors import ExecutionError
 
 __all__ = ["absent", "absent_labels", "label_join", "label_replace", "sort_by_label", "sort_by_value"]
 
+LABEL_CHARACTERS_MAX = 65_536
+"""Of a value that a function makes; nested calls would else multiply it without end."""
+
 _GROUP = re.compile(r"\$(?:\$|([A-Za-z0-9_]+)|\{([A-Za-z0-9_]+)\})")
 
 
@@ -55,6 +58,8 @@ def _expander(template: str) -> Callable[[Mapping[int | str, str]], str]:
             # A number of many digits names no group.
             return captured.get(int(name) if name.isdecimal() and len(name) < 9 else name, "")
 
+        size = sum(len(fill(found)) for found in _GROUP.finditer(template))
+        _check_size(size)
         return _GROUP.sub(fill, template)
 
     return expand
@@ -68,7 +73,9 @@ def label_join(block: Block, target: str, separator: str, sources: Sequence[str]
 
     def rename(labels: Labels) -> Labels:
         values = dict(labels)
-        return label.with_label(labels, target, separator.join(values.get(name, "") for name in sources))
+        parts = [values.get(name, "") for name in sources]
+        _check_size(sum(map(len, parts)) + len(separator) * len(parts))
+        return label.with_label(labels, target, separator.join(parts))
 
     return _renamed(block, rename, target)
 
@@ -76,6 +83,14 @@ def label_join(block: Block, target: str, separator: str, sources: Sequence[str]
 def _check_name(name: str, message: str) -> None:
     if not name or any("\ud800" <= char <= "\udfff" for char in name):
         raise ExecutionError(f"{message}: {name}")
+
+
+def _check_size(characters: int) -> None:
+    if characters > LABEL_CHARACTERS_MAX:
+        raise ExecutionError(
+            f"a label value must have at most {LABEL_CHARACTERS_MAX} characters, got {characters}; "
+            "take fewer or shorter parts in label_replace() and label_join()"
+        )
 
 
 def _renamed(block: Block, rename: Callable[[Labels], Labels | None], target: str) -> Block:

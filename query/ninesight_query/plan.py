@@ -41,6 +41,8 @@ def _visit(expr: ir.Expr, grid: Grid, context: Context, spans: Spans) -> None:
             spans.setdefault(expr.matchers, []).append(span)
         case ir.Subquery():
             inner = subquery_grid(expr, grid, context)
+            # Before any array of that many times is made.
+            context.check_cells(1, inner.count)
             if inner.count:
                 _visit(expr.expr, inner, context, spans)
         case _:

@@ -2,6 +2,7 @@
 
 import itertools
 import threading
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -187,3 +188,43 @@ def test_configuration_names_the_key():
     for wrong in ({"lookback": "0"}, {"lookback": "five"}, {"samples_max": 0}, {"lookbak": "5m"}):
         with pytest.raises(ValidationError, match=next(iter(wrong))):
             EngineConfig(**wrong)
+
+
+@pytest.mark.parametrize(
+    "query", ["up[1y:1ms]", "sum_over_time(up[1y:1ms])", "max_over_time(vector(1)[90y:1ms])"]
+)
+def test_a_subquery_of_many_steps_is_refused_before_it_takes_memory(query):
+    """The steps of a subquery are counted before any array of them is made."""
+    engine = engine_over(LOAD)
+    tracemalloc.start()
+    try:
+        with pytest.raises(LimitError, match="may hold at most 50000000 samples, this one needs"):
+            engine.instant(query, 60_000)
+        assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    "grow",
+    [
+        lambda inner: f'label_replace({inner}, "job", "{"$1" * 400}", "job", "(.*)")',
+        lambda inner: f'label_join({inner}, "job", ""' + ', "job"' * 400 + ")",
+    ],
+)
+def test_label_values_do_not_grow_without_end(grow):
+    """Nested calls multiply a label's value; past the bound the query is refused."""
+    engine = engine_over(LOAD)
+    assert len(engine.instant(grow("up"), 60_000).value.labels) == 2
+    with pytest.raises(ExecutionError, match="a label value must have at most 65536 characters, got 160000"):
+        engine.instant(grow(grow("up")), 60_000)
+
+
+def test_patterns_of_label_replace_take_bounded_time():
+    """A pattern that backtracks for years elsewhere answers, and fills its groups."""
+    engine = engine_over('load 1m\n  up{job="' + "a" * 3000 + '!"} 1x5\n')
+    query = 'label_replace(up, "{}", "$1", "job", "{}")'
+    found = engine.instant(query.format("kept", "(a+)+b"), 60_000).value.labels
+    assert "kept" not in dict(found[0])
+    found = engine.instant(query.format("kept", "(?:a|aa)*(a!)|(?:a+)+b"), 60_000).value.labels
+    assert dict(found[0])["kept"] == "a!"

@@ -215,6 +215,15 @@ def test_bad_parameters(address, path, params, words):
     assert words in message
 
 
+@pytest.mark.parametrize("huge", ["1e308", "-1e308", "1e400"])
+def test_times_beyond_all_numbers_are_cut_or_refused(address, huge):
+    """A time or step too large for a number of milliseconds is no internal error."""
+    status = ask(address, "/api/v1/query", {"query": "up", "time": huge})[0]
+    assert status == (400 if huge == "1e400" else 200)
+    params = {"query": "up", "start": "0", "end": "1", "step": huge}
+    assert ask(address, "/api/v1/query_range", params)[0] == (200 if huge == "1e308" else 400)
+
+
 def test_a_query_that_this_data_has_no_answer_to(address):
     """422 execution."""
     status, kind, message = error(address, "/api/v1/query", {"query": "up + on() up"})

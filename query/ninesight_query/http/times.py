@@ -36,7 +36,7 @@ def parse_time_ms(text: str, name: str) -> int:
     """Return a time in milliseconds, rounded. Raises ParseError, naming the parameter."""
     seconds = _number(text)
     if seconds is not None:
-        return int(min(max(round(seconds * 1000.0), TIME_MIN_MS), TIME_MAX_MS))
+        return round(min(max(seconds * 1000.0, TIME_MIN_MS), TIME_MAX_MS))
     if text == _FAR_PAST:
         return TIME_MIN_MS
     if text == _FAR_FUTURE:
@@ -72,8 +72,8 @@ def _duration_s(text: str, name: str) -> float:
 
 def parse_step_ms(text: str) -> int:
     """Return the step of a range query in milliseconds, at least 1. Raises ParseError."""
-    step_ms = round(_duration_s(text, "step") * 1000.0)
-    if not 0 < step_ms <= TIME_MAX_MS:
+    step_ms = round(min(max(_duration_s(text, "step") * 1000.0, 0.0), TIME_MAX_MS))
+    if not step_ms:
         raise ParseError(
             f'invalid parameter "step": zero or negative query resolution step widths are not accepted, '
             f"got {text!r}; try a positive number of seconds of at least 0.001"
