@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -20,10 +20,10 @@ from ninesight_dashboards.desk import Desk
 from ninesight_dashboards.layout import PAGES, body
 from ninesight_dashboards.model_page import model_page
 from ninesight_dashboards.overview import overview
-from ninesight_dashboards.paint import fill, packet, property_of
+from ninesight_dashboards.paint import fill, fingerprints, packet, property_of
 from ninesight_dashboards.panels import MODEL, OVERVIEW
 
-__all__ = ["Pages", "outputs_of", "register"]
+__all__ = ["Pages", "news", "outputs_of", "register"]
 
 _LOG = logging.getLogger("ninesight.dashboards")
 _TABLES = {
@@ -90,8 +90,18 @@ def _register_refresh(app: Any, pages: Pages, page: str) -> None:
         prevent_initial_call=True,
     )  # type: ignore[untyped-decorator]
     async def refresh(data: Any) -> list[Any]:
-        leaves = await pages.leaves(page, Ask.read(data))
-        return [*(property_of(leaves, name, no_update) for name in names), packet(leaves)]
+        ask = Ask.read(data)
+        leaves = await pages.leaves(page, ask)
+        return [*news(names, leaves, ask), packet(leaves)]
+
+
+def news(names: Sequence[str], leaves: Leaves, ask: Ask) -> list[Any]:
+    """Return each output's new value, `no_update` where the browser shows it already."""
+    now = fingerprints(leaves)
+    return [
+        no_update if now.get(name, "") == ask.have.get(name) else property_of(leaves, name, no_update)
+        for name in names
+    ]
 
 
 def _output(name: str) -> Output:

@@ -8,7 +8,7 @@ The pages only read. They run in a process of their own and never raise into a b
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from ninesight_analytics.contract import CostReport, Estimate, Key, ModelSummary, Scope, SlaReport, Window
@@ -52,6 +52,8 @@ class Ask:
     zone: str
     hidden: frozenset[tuple[str, str]] = frozenset()
     """(panel id, line key) of the lines the reader switched off."""
+    have: Mapping[str, str] = field(default_factory=dict)
+    """Fingerprints of the charts and tables the browser shows already; what is unchanged is not sent again."""
 
     @classmethod
     def read(cls, data: Mapping[str, Any] | None) -> Ask:
@@ -70,7 +72,14 @@ class Ask:
             "dark" if given.get("theme") == "dark" else "light",
             text("zone", 64),
             _hidden(given.get("hidden")),
+            _have(given.get("have")),
         )
+
+
+def _have(given: Any) -> dict[str, str]:
+    """Read {component property: fingerprint}; at most 100, anything else is ignored."""
+    items = given.items() if isinstance(given, Mapping) else ()
+    return dict([(k, v) for k, v in items if isinstance(k, str) and isinstance(v, str)][:100])
 
 
 def _hidden(given: Any) -> frozenset[tuple[str, str]]:

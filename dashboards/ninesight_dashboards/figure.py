@@ -122,7 +122,7 @@ def traces(
     hidden: Collection[str] = (),
 ) -> list[dict[str, Any]]:
     """Return one trace per line; the reader switched off the ones whose key is in `hidden`."""
-    lines = drawing.lines
+    lines: Sequence[Line] = drawing.lines
     if panel.chart is Chart.STACK:
         grid, lines = _measured(grid, lines)
     x = x_of(grid, zone)
@@ -193,7 +193,7 @@ def change(
     return FigureChange(
         traces(panel, drawing, grid, zone, colours, hidden),
         {
-            "range": [zone.wall(chosen.start_ms), zone.wall(chosen.end_ms)],
+            "range": [zone.wall(moment) for moment in _span(chosen, grid)],
             "tickformat": _time_format(chosen.span_ms),
         },
         {
@@ -201,6 +201,13 @@ def change(
             "annotations": [_rule_name(name, value, panel, colours) for name, value in objectives],
         },
     )
+
+
+def _span(chosen: TimeRange, grid: Grid) -> tuple[int, int]:
+    """A live axis moves by whole steps, so that between two steps nothing changes; a fixed one is exact."""
+    if not chosen.live or grid.points < 2:
+        return chosen.start_ms, chosen.end_ms
+    return grid.start_ms, grid.end_ms
 
 
 @dataclass(frozen=True)

@@ -6,26 +6,40 @@ packet that a few lines of script set: a hundred separate properties would cost 
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
+import orjson
 from dash.development.base_component import Component
 
 from ninesight_dashboards.contract import Leaves
 from ninesight_dashboards.figure import FigureChange
 
-__all__ = ["fill", "packet", "property_of"]
+__all__ = ["fill", "fingerprints", "packet", "property_of"]
 
 _KINDS = {"children": "text", "className": "class", "src": "src", "lines": "legend"}
 
 
 def packet(leaves: Leaves) -> dict[str, Any]:
-    """Return everything that is neither chart nor table: {"ack", "text", "class", "src", "legend"}."""
-    found: dict[str, Any] = {"ack": leaves.get("ack")} | {kind: {} for kind in _KINDS.values()}
+    """Return everything that is neither chart nor table: {"ack", "have", "text", "class", "src", "legend"}."""
+    found: dict[str, Any] = {"ack": leaves.get("ack"), "have": fingerprints(leaves)}
+    found |= {kind: {} for kind in _KINDS.values()}
     for name, value in leaves.items():
         component, _, prop = name.rpartition(".")
         if prop in _KINDS:
             found[_KINDS[prop]][component] = value
     return found
+
+
+def fingerprints(leaves: Leaves) -> dict[str, str]:
+    """Return a short digest of each chart and table: two that are equal show the same."""
+    return {
+        name: hashlib.blake2b(
+            orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY), digest_size=8
+        ).hexdigest()
+        for name, value in leaves.items()
+        if name.endswith((".figure", ".rowData"))
+    }
 
 
 def property_of(leaves: Leaves, name: str, default: Any) -> Any:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from itertools import pairwise
 from urllib.parse import quote
 
 import numpy as np
@@ -19,9 +19,8 @@ def thinned(values: Sequence[float | None], points: int = 40) -> list[float | No
     array = np.array([np.nan if value is None else value for value in values], np.float64)
     if len(array) > points:
         edges = np.linspace(0, len(array), points + 1).astype(int)
-        chunks = [array[left:right] for left, right in pairwise(edges)]
-        array = np.array([np.nan if np.isnan(chunk).all() else np.nanmax(chunk) for chunk in chunks])
-    return [None if np.isnan(value) else float(f"{value:.3g}") for value in array]
+        array = np.fmax.reduceat(array, edges[:-1])
+    return [None if math.isnan(value) else float(f"{value:.3g}") for value in array.tolist()]
 
 
 def sparkline(values: Sequence[float | None], colour: str = "#4C8FCB", *, top: float | None = None) -> str:

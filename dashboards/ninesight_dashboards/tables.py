@@ -59,11 +59,13 @@ def worst_budget(
 ) -> tuple[SlaReport, ObjectiveReport] | None:
     """Return the objective with the least budget left, among those with data."""
     known = [
-        pair
-        for pair in budgets(reports)
-        if pair[1].budget_left.value is not None and model in (None, pair[0].model)
+        (report, objective)
+        for report in reports
+        if model in (None, report.model)
+        for objective in report.objectives
+        if objective.budget_left.value is not None
     ]
-    return min(known, key=lambda pair: _left(pair[1]), default=None)
+    return min(known, key=lambda pair: (_left(pair[1]), pair[0].name, pair[1].name), default=None)
 
 
 def model_rows(

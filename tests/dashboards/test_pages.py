@@ -1,11 +1,13 @@
 """Both pages as leaf values over a real engine and a real store, without a browser."""
 
 import time
+from dataclasses import replace
 
 import pytest
+from dash import no_update
 from ninesight_alerts.contract import AlertState, AlertView
 from ninesight_analytics import pricebook
-from ninesight_dashboards.callbacks import outputs_of
+from ninesight_dashboards.callbacks import news, outputs_of
 from ninesight_dashboards.contract import Ask, PagesSettings
 from ninesight_dashboards.desk import Desk
 from ninesight_dashboards.figure import FigureChange
@@ -332,3 +334,23 @@ def test_what_a_browser_sends_is_not_trusted():
         now_ms=lambda: NOW,
     )
     assert overview(desk, odd)["ack"]["zone"] == "UTC"
+
+
+def test_what_did_not_change_is_not_sent_again(filled):
+    """A chart or table the browser shows already is left out; a new theme, range or sample sends it."""
+    bench = Bench(filled)
+    day = Ask(1, "/", "?from=now-24h&to=now", "light", "UTC")
+    names = outputs_of("overview")
+    have = packet(overview(bench.desk, day))["have"]
+    bench.now_ms += 20_000
+    again = overview(bench.desk, day)
+    sent = news(names, again, replace(day, have=have))
+    assert [name for name, value in zip(names, sent, strict=True) if value is not no_update] == []
+    dark = replace(day, theme="dark", have=have)
+    changed = news(names, overview(bench.desk, dark), dark)
+    assert all(
+        changed[names.index(f"{panel}.figure")] is not no_update for panel in ("traffic", "errors", "latency")
+    )
+    bench.now_ms += 600_000
+    moved = news(names, overview(bench.desk, day), replace(day, have=have))
+    assert moved[names.index("traffic.figure")] is not no_update

@@ -5,7 +5,7 @@
   const root = document.documentElement;
   const state = {
     seq: 0, waiting: null, paused: false, refreshMs: 5000, lastOk: 0, failures: 0, nextAt: 0, clock: "",
-    offsets: [], live: true, hidden: {}, mounted: {},
+    offsets: [], live: true, hidden: {}, mounted: {}, have: {},
   };
   const LATE_MS = 15000;
   const BACKOFF_MS_MAX = 60000;
@@ -25,7 +25,7 @@
     state.waiting = { seq: state.seq, since: Date.now() };
     const data = {
       seq: state.seq, path: location.pathname, search: location.search, theme: root.dataset.theme, zone: zone(),
-      hidden: state.hidden,
+      hidden: state.hidden, have: state.have[here],
     };
     window.dash_clientside.set_props(here + (state.mounted[here] ? "-ask" : "-mount"), { data: data });
     showStatus();
@@ -45,6 +45,7 @@
   }
 
   function painted(overview, model) {
+    state.have = { overview: (overview || {}).have, model: (model || {}).have };
     const packet = page() === "model" ? model : overview;
     if (!packet || !packet.ack || packet === state.packet) { return; }
     const data = packet.ack;
