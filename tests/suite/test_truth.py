@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import re
 
 import httpx2
 import pytest
@@ -13,7 +14,7 @@ from ninesight_server.load.record import read_log
 from ninesight_server.load.run import LoadSettings, run_load
 from ninesight_store import LocalStore
 from ninesight_suite.demo.files import _PRICES
-from ninesight_suite.testing import eventually, now_ms, running_server, running_suite
+from ninesight_suite.testing import BROWSER_ARGUMENTS, eventually, now_ms, running_server, running_suite
 
 MODELS = ("digits-light", "ranker-heavy")
 QUANTILES = (0.5, 0.9, 0.95, 0.99)
@@ -55,7 +56,7 @@ def run(tmp_path_factory):
             end_ms = now_ms()
         store = LocalStore(f"sqlite:///{folder / 'data' / 'ninesight.db'}", read_only=True)
         try:
-            yield LocalEngine(store), Window(start_ms, end_ms), records, sent
+            yield LocalEngine(store), Window(start_ms, end_ms), records, sent, suite
         finally:
             store.close()
 
@@ -69,7 +70,7 @@ def nearest_rank(values, quantile):
 @pytest.mark.parametrize("model", MODELS)
 def test_percentiles_equal_those_of_the_log_within_the_stated_bound(run, model):
     """Every percentile's exact value from the log lies in [lower, upper], and the bound is at most 1.1 %."""
-    engine, window, records, sent = run
+    engine, window, records, sent, _ = run
     found = latency.percentiles(engine, window, quantiles=QUANTILES, by=("model",))[(model,)]
     exact = [one.server_s for one in records if one.model == model]
     assert len(exact) == sent[model]
@@ -82,7 +83,7 @@ def test_percentiles_equal_those_of_the_log_within_the_stated_bound(run, model):
 
 def test_the_request_counts_equal_those_of_the_log(run):
     """The rate x window of the page is the number of requests the client sent (increase extrapolates: 15 %)."""
-    engine, window, _, sent = run
+    engine, window, _, sent, _ = run
     for row in traffic.models(engine, window, by=("model",)):
         total = row.request_rate.value * window.duration_s
         assert total == pytest.approx(sent[row.labels["model"]], rel=0.15)
@@ -90,7 +91,7 @@ def test_the_request_counts_equal_those_of_the_log(run):
 
 def test_attributed_and_idle_cost_equal_price_times_time(run, tmp_path):
     """sum(lines) + idle == price x time, to 1e-9 relative; both models caused a part of it."""
-    engine, window, _, _ = run
+    engine, window, *_ = run
     path = tmp_path / "prices.yaml"
     path.write_text(yaml.safe_dump(_PRICES))
     report = cost.report(engine, window, pricebook.load(path))
@@ -101,3 +102,32 @@ def test_attributed_and_idle_cost_equal_price_times_time(run, tmp_path):
     assert all(line.amount > 0 for line in report.lines)
     assert 0 < unit[1] * 3600 <= window.duration_s + 1
     assert report.simulated
+
+
+def test_the_page_shows_the_logs_percentiles(run, real):
+    """In Chromium the model page's p50, p95 and p99 are those of the log, within the bound and its three digits."""
+    from playwright.sync_api import sync_playwright
+
+    chromium = real("chromium")
+    _, window, records, _, suite = run
+    exact = [one.server_s for one in records if one.model == "digits-light"]
+    shown = {}
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=BROWSER_ARGUMENTS)
+        page = browser.new_page()
+        page.goto(f"{suite.pages_url}/model/digits-light?from={window.start_ms}&to={window.end_ms}")
+        for name in ("p50", "p95", "p99"):
+            tile = page.locator(f"#tile-model-{name}-value")
+            tile.filter(has_text=re.compile(r"\d (µs|ms|s)$")).wait_for(timeout=30_000)
+            shown[name] = seconds(tile.inner_text())
+        browser.close()
+    for name, quantile in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99)):
+        truth = nearest_rank(exact, quantile)
+        # 1.1 % of the histogram, and half a unit of the third digit shown.
+        assert shown[name] == pytest.approx(truth, rel=0.011 + 0.005), (name, shown, truth)
+
+
+def seconds(text):
+    """Read "2.23 ms" as seconds."""
+    number, unit = text.split()
+    return float(number) * {"µs": 1e-6, "ms": 1e-3, "s": 1.0}[unit]
