@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -40,6 +40,15 @@ class _StrictLoader(yaml.SafeLoader):
                 seen.add(key)
         return super().construct_mapping(node, deep)
 
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        """Name the place of a value that looks like a date or number and is none."""
+        try:
+            return super().construct_object(node, deep)
+        except (ValueError, KeyError, AttributeError) as problem:
+            kind = node.tag.rpartition(":")[2]
+            words = f"{node.value!r} is not a valid {kind}; correct it, or put it in quotes to make it text"
+            raise yaml.MarkedYAMLError(problem=words, problem_mark=node.start_mark) from problem
+
 
 def read_documents(source: Path | str, error: type[AnalyticsError]) -> tuple[str, list[Any]]:
     """Return (name of the source, its YAML documents without empty ones).
@@ -70,8 +79,21 @@ def checked(model: type[Model], value: object, place: str, error: type[Analytics
     try:
         return model.model_validate(value)
     except ValidationError as problem:
-        findings = problem.errors(include_url=False)
+        findings = _causes(problem.errors(include_url=False))
         raise error("\n".join(f"{place}: {_line(finding, model)}" for finding in findings)) from None
+
+
+def _causes(findings: Sequence[Any]) -> list[Any]:
+    """Drop `too short` of a list whose own items are at fault: pydantic says both, one is the mistake."""
+    places = [finding["loc"] for finding in findings]
+    return [
+        finding
+        for finding in findings
+        if finding["type"] != "too_short"
+        or not any(
+            place[: len(finding["loc"])] == finding["loc"] and place != finding["loc"] for place in places
+        )
+    ]
 
 
 def _text(source: Path | str, error: type[AnalyticsError]) -> tuple[str, str]:

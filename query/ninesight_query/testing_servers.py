@@ -47,7 +47,7 @@ def running_prometheus(
 
 
 @contextlib.contextmanager
-def running_victoria_metrics(binary: str, folder: Path) -> Iterator[str]:
+def running_victoria_metrics(binary: str, folder: Path, *, options: Sequence[str] = ()) -> Iterator[str]:
     """Run VictoriaMetrics with its data in `folder/data`, log in `folder/victoria.log`; yields its address."""
     folder.mkdir(parents=True, exist_ok=True)
     command = [
@@ -55,6 +55,7 @@ def running_victoria_metrics(binary: str, folder: Path) -> Iterator[str]:
         f"-storageDataPath={folder / 'data'}",
         "-retentionPeriod=100y",
         "-memory.allowedBytes=268435456",
+        *options,
     ]
     with _running(command, "-httpListenAddr", "/health", folder / "victoria.log") as address:
         yield address

@@ -38,6 +38,7 @@ def pages_for(config: SuiteConfig) -> Any:
         alerts=DatabaseAlerts(url),
         price_book=figures.price_book,
         slas=figures.slas,
+        billing=config.analytics.billing,
         settings=config.pages.settings(otlp_url=config.api_address.url, api_url=config.api_address.url),
     )
 

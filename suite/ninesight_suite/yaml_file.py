@@ -32,6 +32,15 @@ class _StrictLoader(yaml.SafeLoader):
             seen.add(key)
         return super().construct_mapping(node, deep)
 
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        """Name the place of a value that looks like a date or number and is none."""
+        try:
+            return super().construct_object(node, deep)
+        except (ValueError, KeyError, AttributeError) as error:
+            kind = node.tag.rpartition(":")[2]
+            problem = f"{node.value!r} is not a valid {kind}; correct it, or put it in quotes to make it text"
+            raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark) from error
+
 
 def read_mapping(path: Path) -> dict[str, Any]:
     """Return the mapping in a YAML file; an empty file is an empty mapping.
@@ -44,7 +53,7 @@ def read_mapping(path: Path) -> dict[str, Any]:
             raise ConfigError(f"{path}: a configuration holds at most {FILE_BYTES_MAX} bytes, got {size}")
         text = path.read_text(encoding="utf-8")
     except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror or error}") from error
+        raise ConfigError(f"{path}: cannot be read: {error.strerror or error}; check the path") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: must be UTF-8 text, byte {error.start} is not") from error
     try:

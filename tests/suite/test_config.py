@@ -42,6 +42,7 @@ def test_paths_start_at_the_files_folder(tmp_path):
             "collector.scrape.0.jobb: there is no such key; did you mean job?",
         ),
         ("listen: a:1\nlisten: b:2", "line 2: key 'listen' is given twice"),
+        ("data_dir: 2026-99-99", "line 1, column 11: '2026-99-99' is not a valid timestamp"),
         ("- a", "must hold keys and values, got a list"),
         ("a: [", "line 1"),
     ],
