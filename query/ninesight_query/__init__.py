@@ -8,6 +8,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from ninesight_query.cancel import cancelling
 from ninesight_query.contract import (
     Answer,
     Capabilities,
@@ -24,10 +25,12 @@ from ninesight_query.contract import (
     labels_of,
 )
 from ninesight_query.errors import (
+    BusyError,
     DeadlineError,
     ExecutionError,
     LimitError,
     ParseError,
+    QueryCancelledError,
     QueryError,
     UnavailableError,
 )
@@ -44,6 +47,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Answer",
+    "BusyError",
     "Capabilities",
     "DeadlineError",
     "Engine",
@@ -59,6 +63,7 @@ __all__ = [
     "Matrix",
     "Metadata",
     "ParseError",
+    "QueryCancelledError",
     "QueryError",
     "Ragged",
     "RemoteEngine",
@@ -68,6 +73,7 @@ __all__ = [
     "UnavailableError",
     "Value",
     "Vector",
+    "cancelling",
     "duration_ms",
     "format_duration",
     "labels_of",

@@ -89,6 +89,12 @@ class EngineConfig(BaseModel):
     """Series one selector may match."""
     points_per_series_max: int = Field(default=11_000, ge=1)
     """Steps of a range query."""
+    result_points_max: int = Field(default=10_000_000, ge=1)
+    """Points of one answer: series x steps, or the samples of `metric[1d]`."""
+    queries_max: int = Field(default=20, ge=1, le=1_024)
+    """Queries evaluated at the same time; further ones wait for a place, within their deadline."""
+    queries_waiting_max: int = Field(default=256, ge=0, le=65_536)
+    """Queries that wait; one more is refused as unavailable."""
     query_length_max: int = Field(default=16_384, ge=1, le=65_536)
     """Characters of a query."""
     delayed_name_removal: bool = False
@@ -164,6 +170,9 @@ class EngineConfig(BaseModel):
             samples_max=self.samples_max,
             series_max=self.series_max,
             points_per_series_max=self.points_per_series_max,
+            result_points_max=self.result_points_max,
+            queries_max=self.queries_max,
+            queries_waiting_max=self.queries_waiting_max,
             query_length_max=self.query_length_max,
             deadline_s=duration_ms(self.deadline) / 1000.0,
             delayed_name_removal=self.delayed_name_removal,

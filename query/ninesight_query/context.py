@@ -10,7 +10,14 @@ from ninesight_store.contract import Matcher, Source
 from ninesight_store.errors import MatcherError, StoreError
 
 from ninesight_query.annotations import Annotations
-from ninesight_query.errors import DeadlineError, ExecutionError, LimitError, UnavailableError
+from ninesight_query.cancel import Cancelled
+from ninesight_query.errors import (
+    DeadlineError,
+    ExecutionError,
+    LimitError,
+    QueryCancelledError,
+    UnavailableError,
+)
 from ninesight_query.samples import Samples
 from ninesight_query.settings import EngineSettings
 
@@ -38,6 +45,9 @@ class Context:
     step_ms: int
     clock_s: Callable[[], float]
     """Monotonic seconds."""
+    deadline_s: float
+    """On that clock."""
+    cancelled: Cancelled
     annotations: Annotations = field(default_factory=Annotations)
     spans: dict[tuple[Matcher, ...], list[tuple[int, int]]] = field(default_factory=dict)
     """Planned before evaluation: what each selector will need, overlapping spans joined."""
@@ -45,10 +55,6 @@ class Context:
     """Whether selectors look for resets of histograms, as upstream does below histogram_count, _sum, _avg."""
     _fetched: dict[tuple[Matcher, ...], list[Fetched]] = field(default_factory=dict)
     _loaded: int = 0
-    _deadline_s: float = 0.0
-
-    def __post_init__(self) -> None:
-        self._deadline_s = self.clock_s() + self.settings.deadline_s
 
     @contextmanager
     def finding_resets(self, wanted: bool) -> Iterator[None]:
@@ -60,8 +66,10 @@ class Context:
             self.find_resets = before
 
     def check_deadline(self) -> None:
-        """Raise DeadlineError once the query ran too long."""
-        if self.clock_s() > self._deadline_s:
+        """Raise DeadlineError once the query ran too long, QueryCancelledError once nobody waits for it."""
+        if self.cancelled():
+            raise QueryCancelledError("the query was cancelled: who asked does not wait for it any more")
+        if self.clock_s() > self.deadline_s:
             raise DeadlineError(
                 f"a query may run at most {self.settings.deadline_s:g} s; "
                 "narrow its selectors, its range or its steps, or raise the engine's deadline_s"
@@ -75,6 +83,14 @@ class Context:
                 f"a query may hold at most {self.settings.samples_max} samples, this one needs {cells} "
                 f"({series} series x {steps} steps beside {self._loaded} loaded); "
                 "aggregate more, take fewer steps, or raise the engine's samples_max"
+            )
+
+    def check_points(self, points: int) -> None:
+        """Raise LimitError if an answer has too many points to be handed out."""
+        if points > self.settings.result_points_max:
+            raise LimitError(
+                f"an answer may have at most {self.settings.result_points_max} points, this one has {points}; "
+                "aggregate more, take fewer steps, or raise the engine's result_points_max"
             )
 
     def fetch(self, matchers: tuple[Matcher, ...], start_ms: int, end_ms: int) -> Samples:

@@ -1,6 +1,7 @@
 """LocalEngine: PromQL over a `Source` in this process.
 
-Safe to call from many threads: it keeps nothing between queries but its settings. Raises only QueryError.
+Safe to call from many threads: it keeps nothing between queries but its settings and its gate. Raises only
+QueryError. `cancelling` stops a query that nobody waits for.
 """
 
 from __future__ import annotations
@@ -17,10 +18,12 @@ from ninesight_query import ir
 from ninesight_query import labels as label
 from ninesight_query.answers import finished, to_matrix, to_ragged, to_vector
 from ninesight_query.block import Block, Grid, Scalars, Text
+from ninesight_query.cancel import cancelled_now
 from ninesight_query.context import Context
 from ninesight_query.contract import Answer, Capabilities, Scalar, String, Value
 from ninesight_query.errors import ExecutionError, LimitError, ParseError, QueryError, UnavailableError
 from ninesight_query.evaluate import evaluate, range_argument
+from ninesight_query.gate import Gate
 from ninesight_query.parse import parse
 from ninesight_query.plan import plan
 from ninesight_query.settings import EngineSettings
@@ -47,6 +50,7 @@ class LocalEngine:
         self._settings = settings or EngineSettings()
         self._now_ms = now_ms or (lambda: time.time_ns() // 1_000_000)
         self._clock_s = clock_s
+        self._gate = Gate(self._settings.queries_max, self._settings.queries_waiting_max)
 
     @property
     def capabilities(self) -> Capabilities:
@@ -58,14 +62,21 @@ class LocalEngine:
         """The limits and switches in force."""
         return self._settings
 
+    @property
+    def load(self) -> tuple[int, int]:
+        """How many queries run, and how many wait for a place."""
+        return self._gate.running, self._gate.waiting
+
     def instant(self, query: str, at_ms: int | None = None) -> Answer:
         """Evaluate at one time, by default now. Raises QueryError."""
         when = self._now_ms() if at_ms is None else at_ms
-        return self._guarded(lambda: self._instant(query, when))
+        return self._guarded(lambda: self._placed(lambda until_s: self._instant(query, when, until_s)))
 
     def range(self, query: str, start_ms: int, end_ms: int, step_ms: int) -> Answer:
         """Evaluate at start, start+step, ... <= end. Raises QueryError."""
-        return self._guarded(lambda: self._range(query, start_ms, end_ms, step_ms))
+        return self._guarded(
+            lambda: self._placed(lambda until_s: self._range(query, start_ms, end_ms, step_ms, until_s))
+        )
 
     def series(
         self, selectors: Sequence[Sequence[Matcher]], start_ms: int, end_ms: int
@@ -101,6 +112,12 @@ class LocalEngine:
         found = (self._source.series(tuple(each), start_ms, end_ms) for each in selectors)
         return tuple(sorted({labels for part in found for labels in part}))
 
+    def _placed(self, work: Callable[[float], T]) -> T:
+        """Do the work of a query when there is a place for it; it is given its deadline."""
+        until_s = self._clock_s() + self._settings.deadline_s
+        with self._gate.place(until_s, self._clock_s, cancelled_now()):
+            return work(until_s)
+
     def _guarded(self, work: Callable[[], T]) -> T:
         try:
             return work()
@@ -126,20 +143,24 @@ class LocalEngine:
             )
         return parse(query)
 
-    def _context(self, start_ms: int, end_ms: int, step_ms: int) -> Context:
+    def _context(self, start_ms: int, end_ms: int, step_ms: int, until_s: float) -> Context:
         for what, at_ms in (("start", start_ms), ("end", end_ms)):
             if abs(at_ms) > TIME_MS_MAX:
                 raise ParseError(f"{what} must lie within +-{TIME_MS_MAX} ms of 1970, got {at_ms}")
-        return Context(self._source, self._settings, start_ms, end_ms, step_ms, self._clock_s)
+        return Context(
+            self._source, self._settings, start_ms, end_ms, step_ms, self._clock_s, until_s, cancelled_now()
+        )
 
-    def _instant(self, query: str, at_ms: int) -> Answer:
+    def _instant(self, query: str, at_ms: int, until_s: float) -> Answer:
         expr = self._parsed(query)
-        context = self._context(at_ms, at_ms, 0)
+        context = self._context(at_ms, at_ms, 0, until_s)
         grid = Grid(at_ms, 1, 1)
         plan(expr, grid, context)
         value: Value
         if isinstance(expr, ir.RangeSelector | ir.Subquery):
             value = to_ragged(range_argument(expr, grid, context))
+            points = sum(map(len, value.timestamps)) + sum(map(len, value.histograms))
+            context.check_points(points)
         else:
             found = evaluate(expr, grid, context)
             if isinstance(found, Text):
@@ -147,10 +168,11 @@ class LocalEngine:
             elif isinstance(found, Scalars):
                 value = Scalar(at_ms, float(found.values[0]))
             else:
+                context.check_points(len(found))
                 value = to_vector(finished(found), at_ms)
         return Answer(value, context.annotations.warnings, context.annotations.infos)
 
-    def _range(self, query: str, start_ms: int, end_ms: int, step_ms: int) -> Answer:
+    def _range(self, query: str, start_ms: int, end_ms: int, step_ms: int, until_s: float) -> Answer:
         if step_ms <= 0:
             raise ParseError(f"step must be positive, got {step_ms} ms")
         if end_ms < start_ms:
@@ -168,12 +190,14 @@ class LocalEngine:
                 f"a range query needs a scalar or an instant vector at every step, got a {expr.type}; "
                 "put a function such as rate() around a range vector"
             )
-        context = self._context(start_ms, end_ms, step_ms)
+        context = self._context(start_ms, end_ms, step_ms, until_s)
         grid = Grid(start_ms, step_ms, steps)
         plan(expr, grid, context)
         found = evaluate(expr, grid, context)
         if isinstance(found, Scalars):
             found = Block.of_row((), found.values, np.ones(steps, np.bool_))
         assert isinstance(found, Block)
-        value = to_matrix(finished(found), grid)
+        done = finished(found)
+        context.check_points(int(np.count_nonzero(done.exists)))
+        value = to_matrix(done, grid)
         return Answer(value, context.annotations.warnings, context.annotations.infos)

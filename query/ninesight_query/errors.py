@@ -5,16 +5,20 @@ QueryError             .kind is the `errorType` of the Prometheus HTTP API
 |- ExecutionError      execution: the query is valid but cannot be answered on this data
 |- LimitError          execution: it would load or return more than is allowed
 |- DeadlineError       timeout: it ran longer than its deadline
+|- QueryCancelledError canceled: nobody waits for it any more
 `- UnavailableError    unavailable: the engine behind cannot be reached
+   `- BusyError        unavailable: as many queries run and wait as are allowed
 """
 
 from __future__ import annotations
 
 __all__ = [
+    "BusyError",
     "DeadlineError",
     "ExecutionError",
     "LimitError",
     "ParseError",
+    "QueryCancelledError",
     "QueryError",
     "UnavailableError",
 ]
@@ -46,7 +50,17 @@ class DeadlineError(QueryError):
     kind = "timeout"
 
 
+class QueryCancelledError(QueryError):
+    """Who asked does not wait for the answer any more (`cancelling`)."""
+
+    kind = "canceled"
+
+
 class UnavailableError(QueryError):
     """The engine behind cannot be reached; the same query may succeed later."""
 
     kind = "unavailable"
+
+
+class BusyError(UnavailableError):
+    """As many queries run and wait as are allowed."""

@@ -23,8 +23,14 @@ class EngineSettings:
     """Steps of a range query."""
     query_length_max: int = 16_384
     """Characters of a query."""
+    result_points_max: int = 10_000_000
+    """Points of one answer: series x steps, or the samples of `metric[1d]`."""
     deadline_s: float = 120.0
-    """Longest evaluation."""
+    """Longest evaluation, waiting for a place included."""
+    queries_max: int = 20
+    """Queries evaluated at the same time; further ones wait for a place."""
+    queries_waiting_max: int = 256
+    """Queries that wait; one more is refused."""
     delayed_name_removal: bool = False
     """Take metric names away at the end of a query, not at each function (an option of Prometheus 3)."""
     type_and_unit_labels: bool = False

@@ -51,6 +51,20 @@ def test_cells_of_a_result_are_limited():
         engine.range("up", 0, 999_000, 1_000)
 
 
+def test_points_of_an_answer_are_limited():
+    """What is loaded may be more than what is handed out: vector, matrix and raw samples."""
+    engine = engine_over(LOAD, EngineSettings(result_points_max=30))
+    assert engine.range("sum(up)", 0, 1_740_000, 60_000).value.values.shape == (1, 30)
+    for ask in (
+        lambda: engine.range("sum(up)", 0, 1_800_000, 60_000),
+        lambda: engine.instant("up[16m]", 1_800_000),
+    ):
+        with pytest.raises(LimitError, match=r"an answer may have at most 30 points, this one has 3[12]"):
+            ask()
+    with pytest.raises(LimitError, match="at most 1 points, this one has 2"):
+        engine_over(LOAD, EngineSettings(result_points_max=1)).instant("up", 60_000)
+
+
 def test_series_are_limited():
     """One selector may match only so many series."""
     engine = engine_over(LOAD, EngineSettings(series_max=1))

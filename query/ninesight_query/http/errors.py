@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-from ninesight_query.errors import QueryError
+from ninesight_query.errors import BusyError, QueryError
 
 __all__ = ["BodyTooLargeError", "BusyError", "NotFoundError", "status_of"]
-
-
-class BusyError(QueryError):
-    """As many queries run and wait as are allowed."""
-
-    kind = "unavailable"
 
 
 class BodyTooLargeError(QueryError):
