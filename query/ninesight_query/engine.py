@@ -25,6 +25,7 @@ from ninesight_query.errors import ExecutionError, LimitError, ParseError, Query
 from ninesight_query.evaluate import evaluate, range_argument
 from ninesight_query.gate import Gate
 from ninesight_query.parse import parse
+from ninesight_query.pin import pinned
 from ninesight_query.plan import plan
 from ninesight_query.settings import EngineSettings
 
@@ -45,11 +46,13 @@ class LocalEngine:
         *,
         now_ms: Callable[[], int] | None = None,
         clock_s: Callable[[], float] = time.monotonic,
+        pin_ms: int | None = None,
     ) -> None:
         self._source = source
         self._settings = settings or EngineSettings()
         self._now_ms = now_ms or (lambda: time.time_ns() // 1_000_000)
         self._clock_s = clock_s
+        self._pin_ms = pin_ms
         self._gate = Gate(self._settings.queries_max, self._settings.queries_waiting_max)
 
     @property
@@ -61,6 +64,12 @@ class LocalEngine:
     def settings(self) -> EngineSettings:
         """The limits and switches in force."""
         return self._settings
+
+    def pinned(self, at_ms: int) -> LocalEngine:
+        """Return an engine over the same source that reads every selector as if `@ at_ms` stood on it."""
+        return LocalEngine(
+            self._source, self._settings, now_ms=self._now_ms, clock_s=self._clock_s, pin_ms=at_ms
+        )
 
     @property
     def load(self) -> tuple[int, int]:
@@ -141,7 +150,8 @@ class LocalEngine:
                 f"a query may have at most {limit} characters, got {len(query)}; "
                 "shorten it, or raise the engine's query_length_max"
             )
-        return parse(query)
+        expr = parse(query)
+        return expr if self._pin_ms is None else pinned(expr, self._pin_ms)
 
     def _context(self, start_ms: int, end_ms: int, step_ms: int, until_s: float) -> Context:
         for what, at_ms in (("start", start_ms), ("end", end_ms)):

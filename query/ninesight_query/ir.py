@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from ninesight_store.contract import Matcher
 
 __all__ = [
+    "TIME_DEPENDENT",
     "Aggregate",
     "At",
     "Binary",
@@ -190,12 +191,13 @@ Expr = (
     NumberLiteral | StringLiteral | Selector | RangeSelector | Subquery | Call | Aggregate | Binary | Negate
 )
 
-_TIME_DEPENDENT = frozenset(
+TIME_DEPENDENT = frozenset(
     {
         "day_of_month", "day_of_week", "day_of_year", "days_in_month", "end", "hour", "minute", "month",
         "predict_linear", "range", "start", "step", "time", "timestamp", "year",
     }
 )  # fmt: skip
+"""Functions whose result depends on the evaluation time even where every selector is pinned."""
 
 
 def children(expr: Expr) -> tuple[Expr, ...]:
@@ -227,7 +229,7 @@ def step_invariant(expr: Expr) -> bool:
     match expr:
         case Selector() | Subquery():
             return expr.at is not None
-        case Call() if expr.name in _TIME_DEPENDENT:
+        case Call() if expr.name in TIME_DEPENDENT:
             return False
         case _:
             return all(step_invariant(child) for child in children(expr))

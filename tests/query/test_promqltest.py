@@ -6,10 +6,12 @@ import sys
 
 import numpy as np
 import pytest
-from ninesight_query.contract import Answer, Scalar, Vector, labels_of
+from ninesight_query import parse
+from ninesight_query.contract import Answer, Matrix, Scalar, Vector, labels_of
 from ninesight_query.errors import ExecutionError
 from ninesight_query.histogram import CUSTOM_SCHEMA, Histogram
 from ninesight_query.histogram_math import equal
+from ninesight_query.pin import pinned
 from ninesight_query.promqltest import NotationError, parse_script, parse_series, run_paths, run_text
 from ninesight_query.promqltest.compare import almost_equal
 from ninesight_query.promqltest.histogram_text import format_histogram, parse_histogram
@@ -330,6 +332,53 @@ def test_an_instant_eval_is_also_asked_as_a_range():
 
     result = run_text('eval instant at 0 up\n up{job="a"} 1', lambda _: Torn())
     assert "failed as a range query" in result.failures[0].reason
+
+
+def test_an_instant_eval_is_also_pinned_and_asked_at_other_times():
+    """With `@ t` on every selector the answer at other times is the same; upstream's times are asked."""
+
+    class Recording:
+        def __init__(self, pin_ms=None):
+            self.asked, self.pin_ms = [], pin_ms
+
+        def pinned(self, at_ms):
+            self.child = Recording(at_ms)
+            return self.child
+
+        def instant(self, query, at_ms):
+            self.asked.append(at_ms)
+            late = self.pin_ms is not None and at_ms == 600_000
+            return Answer(Vector(at_ms, (labels_of("up"),), np.array([2.0 if late else 1.0])))
+
+        def range(self, query, start_ms, end_ms, step_ms):
+            times = np.arange(start_ms, end_ms + 1, step_ms)
+            return Answer(Matrix(times, (labels_of("up"),), np.ones((1, 3)), np.ones((1, 3), np.bool_)))
+
+    engine = Recording()
+    result = run_text("eval instant at 1m up\n up 1", lambda _: engine)
+    assert "pinned to 60000 ms, asked at 600000 ms: up at step 0" in result.failures[0].reason
+    assert (engine.asked, engine.child.pin_ms) == ([60_000], 60_000)
+    assert engine.child.asked == [-600_000, 0, 12_000, 60_000, 600_000]
+    untouched = Recording()
+    assert not run_text("eval instant at 1m timestamp(up)\n up 1", lambda _: untouched).failures
+    assert not hasattr(untouched, "child")
+
+
+@pytest.mark.parametrize(
+    ("query", "same"),
+    [
+        ("up + up offset 1m", "up @ 60 + up offset 1m @ 60"),
+        ("rate(up[5m])", "rate(up[5m] @ 60)"),
+        ("up @ 5 + sum(up @ end())", "up @ 5 + sum(up @ end())"),
+        ("sum_over_time(rate(up[1m])[5m:1m])", "sum_over_time(rate(up[1m])[5m:1m] @ 60)"),
+        ("sum_over_time(up[5m:1m] @ 5)", "sum_over_time(up[5m:1m] @ 5)"),
+        ("topk(scalar(up), -up)", "topk(scalar(up @ 60), -(up @ 60))"),
+        ("1 + vector(2)", "1 + vector(2)"),
+    ],
+)
+def test_pinning_a_query(query, same):
+    """Each selector and subquery gets the time unless it has one; what is inside a subquery stays."""
+    assert pinned(parse(query), 60_000) == parse(same)
 
 
 GOOD = "load 1m\n up 1 2 3\n\neval instant at 2m up\n up 3\n"

@@ -1,26 +1,23 @@
 """Runs scripts against an engine: every eval is asked, compared and counted.
 
-An instant eval passes only if the instant query agrees and, where that is defined, the middle step
-of a range query one minute around it agrees too.
+What one eval must hold for, in all its forms, is in `check.py`.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from ninesight_store.contract import Sink, Source
 from ninesight_store.testing import MemoryStore
 
-from ninesight_query.contract import Answer, Engine, Matrix, Scalar, Value, Vector
-from ninesight_query.errors import QueryError
-from ninesight_query.promqltest.compare import describe, difference, format_labels, format_points
+from ninesight_query.contract import Engine
+from ninesight_query.promqltest.check import check
+from ninesight_query.promqltest.compare import format_labels, format_points
 from ninesight_query.promqltest.errors import NotationError
 from ninesight_query.promqltest.load import Loader
-from ninesight_query.promqltest.says import annotations_differ, error_differs
 from ninesight_query.promqltest.script import Clear, Eval, Load, parse_script
 
 __all__ = ["EngineFactory", "Failure", "FileResult", "Store", "local_engine", "run_file", "run_text"]
@@ -32,9 +29,6 @@ class Store(Sink, Source, Protocol):
 
 EngineFactory = Callable[[Source], Engine]
 """Makes the engine under test over a store; called once for each fresh store."""
-
-_STEP_MS = 60_000
-_GRID_FUNCTIONS = re.compile(r"\b(?:start|end|range|step)\s*\(\s*\)")
 
 
 @dataclass(frozen=True)
@@ -115,7 +109,7 @@ def run_text(
 
 
 def _failure(path: str, command: Eval, engine: Engine) -> Failure | None:
-    outcome = _check(command, engine)
+    outcome = check(command, engine)
     if outcome is None:
         return None
     reason, got = outcome
@@ -130,69 +124,3 @@ def _wanted(command: Eval) -> list[str]:
     if command.string is not None:
         lines.append(repr(command.string))
     return lines + [f"{format_labels(s.labels)} {format_points(s.points)}" for s in command.series]
-
-
-def _check(command: Eval, engine: Engine) -> tuple[str, str] | None:
-    """Return None where the eval holds, else (reason, what came)."""
-    try:
-        answer = _ask(command, engine)
-    except QueryError as error:
-        text = str(error)
-        if not command.fails:
-            return f"the query raised {type(error).__name__}", text
-        reason = error_differs(command.says, text)
-        return (reason, text) if reason else None
-    except Exception as error:
-        return "the engine raised what it must not raise", f"{type(error).__name__}: {error}"
-    if command.fails:
-        return "the query was expected to fail", describe(answer.value)
-    reason = annotations_differ(command.says, answer.warnings, answer.infos)
-    reason = reason or difference(command, answer.value)
-    if reason:
-        return reason, describe(answer.value)
-    return _check_middle(command, answer.value, engine)
-
-
-def _ask(command: Eval, engine: Engine) -> Answer:
-    if command.grid:
-        return engine.range(command.query, command.grid.start_ms, command.grid.end_ms, command.grid.step_ms)
-    assert command.at_ms is not None
-    return engine.instant(command.query, command.at_ms)
-
-
-def _check_middle(command: Eval, value: Value, engine: Engine) -> tuple[str, str] | None:
-    """Ask an instant eval again as a range query and compare the step in the middle."""
-    if (
-        command.at_ms is None
-        or command.ordered
-        or command.matrix
-        or command.string is not None
-        or _GRID_FUNCTIONS.search(command.query)
-    ):
-        return None
-    at_ms = command.at_ms
-    try:
-        matrix = engine.range(command.query, at_ms - _STEP_MS, at_ms + _STEP_MS, _STEP_MS).value
-    except Exception as error:
-        return "the query failed as a range query", f"{type(error).__name__}: {error}"
-    if not isinstance(matrix, Matrix):
-        return "a range query must give a matrix", describe(matrix)
-    middle = _middle(matrix, scalar=isinstance(value, Scalar))
-    reason = difference(replace(command, ordered=False), middle)
-    return (f"as a range query, middle step: {reason}", describe(matrix)) if reason else None
-
-
-def _middle(matrix: Matrix, *, scalar: bool) -> Vector | Scalar:
-    """Return the second of three steps as an instant result."""
-    time = int(matrix.timestamps[1])
-    rows = [
-        row for row in range(len(matrix.labels)) if matrix.present[row, 1] or (row, 1) in matrix.histograms
-    ]
-    if scalar and rows:
-        return Scalar(time, float(matrix.values[rows[0], 1]))
-    return Vector(
-        time,
-        tuple(matrix.labels[row] for row in rows),
-        matrix.values[rows, 1],
-        {k: matrix.histograms[row, 1] for k, row in enumerate(rows) if (row, 1) in matrix.histograms},
-    )
