@@ -121,7 +121,7 @@ MODEL_ALERTS: list[Column] = [
 INSTANCES: list[Column] = [
     _text("instance", "Instance", flex=1, minWidth=120),
     _text("version", "Version", width=80),
-    _number("rate", "req/s", 74),
+    _number("rate", "mean req/s", 100),
     _number("errors", "Errors", 82),
     *_latency(),
 ]
