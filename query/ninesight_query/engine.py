@@ -37,7 +37,10 @@ TIME_MS_MAX = 1 << 53
 
 
 class LocalEngine:
-    """Answers PromQL from a store in this process (the `Engine` contract)."""
+    """Answers PromQL from a store in this process (the `Engine` contract).
+
+    `rewrite` changes every query after it is read; tests derive further promises from known ones with it.
+    """
 
     def __init__(
         self,
@@ -46,13 +49,13 @@ class LocalEngine:
         *,
         now_ms: Callable[[], int] | None = None,
         clock_s: Callable[[], float] = time.monotonic,
-        pin_ms: int | None = None,
+        rewrite: Callable[[ir.Expr], ir.Expr] | None = None,
     ) -> None:
         self._source = source
         self._settings = settings or EngineSettings()
         self._now_ms = now_ms or (lambda: time.time_ns() // 1_000_000)
         self._clock_s = clock_s
-        self._pin_ms = pin_ms
+        self._rewrite = rewrite
         self._gate = Gate(self._settings.queries_max, self._settings.queries_waiting_max)
 
     @property
@@ -68,7 +71,11 @@ class LocalEngine:
     def pinned(self, at_ms: int) -> LocalEngine:
         """Return an engine over the same source that reads every selector as if `@ at_ms` stood on it."""
         return LocalEngine(
-            self._source, self._settings, now_ms=self._now_ms, clock_s=self._clock_s, pin_ms=at_ms
+            self._source,
+            self._settings,
+            now_ms=self._now_ms,
+            clock_s=self._clock_s,
+            rewrite=lambda expr: pinned(self._rewrite(expr) if self._rewrite else expr, at_ms),
         )
 
     @property
@@ -151,7 +158,7 @@ class LocalEngine:
                 "shorten it, or raise the engine's query_length_max"
             )
         expr = parse(query)
-        return expr if self._pin_ms is None else pinned(expr, self._pin_ms)
+        return expr if self._rewrite is None else self._rewrite(expr)
 
     def _context(self, start_ms: int, end_ms: int, step_ms: int, until_s: float) -> Context:
         for what, at_ms in (("start", start_ms), ("end", end_ms)):

@@ -5,7 +5,7 @@
 
 from ninesight_query.promqltest.command import main, run_paths
 from ninesight_query.promqltest.errors import NotationError
-from ninesight_query.promqltest.run import Failure, FileResult, local_engine, run_file, run_text
+from ninesight_query.promqltest.run import Failure, FileResult, local_engine, run_commands, run_file, run_text
 from ninesight_query.promqltest.script import parse_script
 from ninesight_query.promqltest.series import parse_series
 
@@ -17,6 +17,7 @@ __all__ = [
     "main",
     "parse_script",
     "parse_series",
+    "run_commands",
     "run_file",
     "run_paths",
     "run_text",

@@ -31,20 +31,21 @@ class Loader:
             lines += native_families(lines)
         # The same series twice in one load: the last line wins.
         last: dict[Labels, SeriesLine] = {line.labels: line for line in lines}
-        self._sink.write(self._batch(last.values(), command.step_ms))
+        self._sink.write(self._batch(last.values(), command))
 
-    def _batch(self, lines: Iterable[SeriesLine], step_ms: int) -> Batch:
+    def _batch(self, lines: Iterable[SeriesLine], command: Load) -> Batch:
         labels: list[Labels] = []
         floats: list[tuple[int, int, float]] = []
         histograms: list[tuple[int, int, Histogram]] = []
         for row, line in enumerate(lines):
             labels.append(line.labels)
             for step, point in enumerate(line.points):
+                at_ms = command.origin_ms + step * command.step_ms
                 if isinstance(point, Histogram):
-                    histograms.append((row, step * step_ms, self._hints.stored(line.labels, point)))
+                    histograms.append((row, at_ms, self._hints.stored(line.labels, point)))
                 elif point is not None:
                     self._hints.forget(line.labels)
-                    floats.append((row, step * step_ms, point))
+                    floats.append((row, at_ms, point))
         return Batch(
             series=SeriesTable(tuple(labels)),
             series_index=np.array([row for row, _, _ in floats], np.int32),

@@ -5,7 +5,7 @@ What one eval must hold for, in all its forms, is in `check.py`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -18,9 +18,18 @@ from ninesight_query.promqltest.check import check
 from ninesight_query.promqltest.compare import format_labels, format_points
 from ninesight_query.promqltest.errors import NotationError
 from ninesight_query.promqltest.load import Loader
-from ninesight_query.promqltest.script import Clear, Eval, Load, parse_script
+from ninesight_query.promqltest.script import Clear, Command, Eval, Load, parse_script
 
-__all__ = ["EngineFactory", "Failure", "FileResult", "Store", "local_engine", "run_file", "run_text"]
+__all__ = [
+    "EngineFactory",
+    "Failure",
+    "FileResult",
+    "Store",
+    "local_engine",
+    "run_commands",
+    "run_file",
+    "run_text",
+]
 
 
 class Store(Sink, Source, Protocol):
@@ -88,11 +97,22 @@ def run_text(
     path: str = "<text>",
 ) -> FileResult:
     """Run a script; `path` only names it in the result."""
+    return run_commands(parse_script(text), engine_factory, store_factory, path=path)
+
+
+def run_commands(
+    commands: Iterable[Command],
+    engine_factory: EngineFactory = local_engine,
+    store_factory: Callable[[], Store] = MemoryStore,
+    *,
+    path: str = "<commands>",
+) -> FileResult:
+    """Run commands in order."""
     failures: list[Failure] = []
     total = 0
     store = store_factory()
     loader, engine = Loader(store), engine_factory(store)
-    for command in parse_script(text):
+    for command in commands:
         if isinstance(command, Clear):
             store = store_factory()
             loader, engine = Loader(store), engine_factory(store)

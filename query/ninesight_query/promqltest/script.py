@@ -77,6 +77,8 @@ class Load:
     series: tuple[LoadSeries, ...]
     with_nhcb: bool = False
     """Whether classic histogram families are loaded a second time as native ones with custom bounds."""
+    origin_ms: int = 0
+    """Time of point 0; a script always starts at 0."""
 
 
 @dataclass(frozen=True)
