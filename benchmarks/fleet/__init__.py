@@ -1,0 +1,1 @@
+"""What several benchmarks share: a fleet's data with real label sets, real Prometheus beside our own API."""
