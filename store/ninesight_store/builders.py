@@ -10,6 +10,7 @@ import numpy as np
 from ninesight_store.contract import (
     Batch,
     Columns,
+    ExemplarColumns,
     Float64,
     HistogramColumns,
     Labels,
@@ -18,9 +19,9 @@ from ninesight_store.contract import (
     SeriesTable,
     labels_of,
 )
-from ninesight_store.histograms import offsets_of
+from ninesight_store.histograms import arrays_of, offsets_of
 
-__all__ = ["Point", "batch_of", "bits_of", "histograms_of", "samples_of"]
+__all__ = ["Point", "batch_of", "bits_of", "exemplars_of", "histograms_of", "samples_of"]
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,16 @@ def batch_of(
     )
 
 
+def exemplars_of(rows: Sequence[tuple[int, Mapping[str, str], float, int]]) -> ExemplarColumns:
+    """Return columns of (series row, labels, value, timestamp in ms) rows, in this order."""
+    return ExemplarColumns(
+        np.array([row for row, _, _, _ in rows], np.int32),
+        np.array([time for _, _, _, time in rows], np.int64),
+        np.array([value for _, _, value, _ in rows], np.float64),
+        tuple(tuple(labels.items()) for _, labels, _, _ in rows),
+    )
+
+
 def samples_of(columns: Columns) -> dict[Labels, list[tuple[int, float]]]:
     """Return the float samples as plain Python: series -> (timestamp in ms, value) pairs."""
     times, values, offsets = columns.timestamps.tolist(), columns.values.tolist(), columns.offsets.tolist()
@@ -104,7 +115,9 @@ def bits_of(columns: Columns) -> dict[str, object]:
     arrays = {
         name: getattr(columns, name) for name in ("offsets", "timestamps", "values", "histogram_offsets")
     }
-    arrays |= {f"histograms.{name}": array for name, array in vars(columns.histograms).items()}
+    if columns.start_timestamps is not None:
+        arrays["start_timestamps"] = columns.start_timestamps
+    arrays |= {f"histograms.{name}": array for name, array in arrays_of(columns.histograms).items()}
     return {"labels": columns.labels} | {
         name: (array.dtype.str, array.view(f"u{array.itemsize}").tolist()) for name, array in arrays.items()
     }

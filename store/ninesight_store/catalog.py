@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from ninesight_store.contract import Labels, labels_of
 from ninesight_store.damage import LAYOUT, SERIES, Damage, DamageLog
 from ninesight_store.layouts import Layout, LayoutTable, layout_digest
-from ninesight_store.schema import CHECKSUMS_FROM, info, layouts, series
+from ninesight_store.schema import CHECKSUMS_FROM, STARTS_FROM, info, layouts, series
 from ninesight_store.series_index import SeriesIndex, labels_from_text
 
 __all__ = ["Catalog", "Info", "Known"]
@@ -50,6 +50,11 @@ class Known:
     def checksums(self) -> bool:
         """Whether the tables have checksums."""
         return self.info.format >= CHECKSUMS_FROM
+
+    @property
+    def starts(self) -> bool:
+        """Whether the tables have start timestamps, and there is one of exemplars."""
+        return self.info.format >= STARTS_FROM
 
 
 # Every read and write asks this: as plain SQL it costs a third.

@@ -3,6 +3,7 @@
     times   the shared timestamps, one compressed column
     ends    uint32: where each series' bytes end in `data`, in layout order
     data    the series' compressed values (or histogram points), one after another
+    starts  start timestamps of all samples, series by series (starts.py), or nothing
 
 One series is read without touching the others' bytes; the timestamps are stored once for the group.
 """
@@ -26,8 +27,9 @@ from ninesight_store.histograms import slice_histograms, take_histograms
 from ninesight_store.pieces import Run
 from ninesight_store.point_chunk import decode_points, encode_points
 from ninesight_store.schema import FLOATS, POINTS
+from ninesight_store.starts import encode_starts
 
-__all__ = ["ChunkDraft", "decode_floats", "decode_histograms", "encode_kinds"]
+__all__ = ["ChunkDraft", "decode_floats", "decode_histograms", "decode_times", "encode_kinds"]
 
 _FLOATS_MAX, _POINTS_MAX = 64, 16
 """Series in one chunk: large enough to share timestamps, small enough to read one series cheaply."""
@@ -52,6 +54,8 @@ class ChunkDraft:
     data: bytes
     series_sums: bytes
     """Checksum of each series' bytes."""
+    starts: bytes | None = None
+    """Start timestamps, if any sample has one."""
     codec_version: int = PCODEC_VERSION
 
 
@@ -82,22 +86,32 @@ def _encode_floats(ids: Int64, run: Run, rows: list[int], level: int) -> ChunkDr
     codec = _codec_of(run, rows)
     edges = run.offsets.tolist()
     blobs = [encode_array(run.values[edges[row] : edges[row + 1]], codec, level) for row in rows]
-    return _draft(FLOATS, ids, run, rows, blobs, level)
+    return _draft(FLOATS, ids, run, rows, blobs, level, run.starts)
 
 
 def _encode_points(ids: Int64, run: Run, rows: list[int], points: HistogramColumns, level: int) -> ChunkDraft:
     edges = run.offsets.tolist()
     blobs = [encode_points(slice_histograms(points, edges[row], edges[row + 1]), level) for row in rows]
-    return _draft(POINTS, ids, run, rows, blobs, level)
+    return _draft(POINTS, ids, run, rows, blobs, level, points.start_timestamps)
 
 
 def _codec_of(run: Run, rows: list[int]) -> int:
     return PCODEC if run.offsets[rows[0] + 1] - run.offsets[rows[0]] >= _RAW_BELOW else RAW
 
 
-def _draft(kind: int, ids: Int64, run: Run, rows: list[int], blobs: list[bytes], level: int) -> ChunkDraft:
+def _draft(
+    kind: int,
+    ids: Int64,
+    run: Run,
+    rows: list[int],
+    blobs: list[bytes],
+    level: int,
+    starts: Int64 | None,
+) -> ChunkDraft:
     times = run.timestamps[run.offsets[rows[0]] : run.offsets[rows[0] + 1]]
     codec = _codec_of(run, rows)
+    if starts is not None:
+        starts = np.concatenate([starts[run.offsets[row] : run.offsets[row + 1]] for row in rows])
     return ChunkDraft(
         kind=kind,
         ids=ids[rows],
@@ -109,43 +123,43 @@ def _draft(kind: int, ids: Int64, run: Run, rows: list[int], blobs: list[bytes],
         ends=np.cumsum([len(blob) for blob in blobs]).astype("<u4").tobytes(),
         data=b"".join(blobs),
         series_sums=series_sums(blobs),
+        starts=encode_starts(starts),
     )
 
 
 def decode_floats(
-    codec: int, times: bytes, ends: bytes, data: bytes, positions: Sequence[int], span: tuple[int, int]
-) -> tuple[Int64, list[Float64]]:
-    """Return the shared timestamps within the span and, for each position in the group, its values."""
-    stamps = decode_array(times, codec, np.int64)
-    low, high = np.searchsorted(stamps, span[0], "left"), np.searchsorted(stamps, span[1], "right")
-    if low >= high:
-        return stamps[:0], []
+    codec: int, stamps: Int64, ends: bytes, data: bytes, positions: Sequence[int], cut: slice
+) -> list[Float64]:
+    """Return, for each position in the group, its values within `cut` of the shared timestamps."""
     edges = [0, *np.frombuffer(ends, "<u4").tolist()]
     values = []
     for position in positions:
         column = decode_array(data[edges[position] : edges[position + 1]], codec, np.float64)
         if len(column) != len(stamps):
             raise StoreFormatError(f"a chunk is damaged: {len(column)} values for {len(stamps)} timestamps")
-        values.append(column[low:high])
-    return stamps[low:high], values
+        values.append(column[cut])
+    return values
 
 
 def decode_histograms(
-    codec: int, times: bytes, ends: bytes, data: bytes, positions: Sequence[int], span: tuple[int, int]
-) -> tuple[Int64, list[HistogramColumns]]:
-    """Return the shared timestamps within the span and, for each position, its points."""
-    stamps = decode_array(times, codec, np.int64)
-    low, high = np.searchsorted(stamps, span[0], "left"), np.searchsorted(stamps, span[1], "right")
-    if low >= high:
-        return stamps[:0], []
+    stamps: Int64, ends: bytes, data: bytes, positions: Sequence[int], cut: slice
+) -> list[HistogramColumns]:
+    """Return, for each position, its points within `cut` of the shared timestamps."""
     edges = [0, *np.frombuffer(ends, "<u4").tolist()]
     series = np.zeros(len(stamps), np.int32)
     decoded = (
         decode_points(data[edges[position] : edges[position + 1]], series, stamps) for position in positions
     )
-    if high - low == len(stamps):
-        return stamps, list(decoded)
-    return stamps[low:high], [slice_histograms(points, int(low), int(high)) for points in decoded]
+    if cut.stop - cut.start == len(stamps):
+        return list(decoded)
+    return [slice_histograms(points, cut.start, cut.stop) for points in decoded]
+
+
+def decode_times(codec: int, times: bytes, span: tuple[int, int]) -> tuple[Int64, slice]:
+    """Return the shared timestamps and which of them lie within the span."""
+    stamps = decode_array(times, codec, np.int64)
+    low, high = np.searchsorted(stamps, span[0], "left"), np.searchsorted(stamps, span[1], "right")
+    return stamps, slice(int(low), max(int(low), int(high)))
 
 
 def _groups(run: Run, largest: int) -> Iterator[list[int]]:

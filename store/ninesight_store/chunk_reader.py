@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -19,9 +19,9 @@ import sqlalchemy as sa
 from ninesight_store.blobs import fetch_by_id
 from ninesight_store.catalog import Known
 from ninesight_store.checks import head_sum, sound_positions
-from ninesight_store.chunk import decode_floats, decode_histograms
+from ninesight_store.chunk import decode_floats, decode_histograms, decode_times
 from ninesight_store.contract import Int64
-from ninesight_store.damage import CHUNK, Damage, DamageLog
+from ninesight_store.damage import CHUNK, STARTS, Damage, DamageLog
 from ninesight_store.errors import StoreFormatError
 from ninesight_store.histograms import concat_histograms
 from ninesight_store.hot_reader import Picked, PointPool
@@ -29,8 +29,9 @@ from ninesight_store.layouts import LayoutTable
 from ninesight_store.pieces import Piece
 from ninesight_store.schema import FLOATS, chunks
 from ninesight_store.series_index import Selection
+from ninesight_store.starts import decode_starts
 
-__all__ = ["Chunk", "ChunkMeta", "chunk_columns", "chunk_pieces", "decoded", "sound_part"]
+__all__ = ["Chunk", "ChunkMeta", "chunk_columns", "chunk_pieces", "chunk_starts", "decoded", "sound_part"]
 
 _TOGETHER = 100
 _DECODING = (StoreFormatError, ValueError, IndexError, KeyError, OverflowError, zlib.error, struct.error)
@@ -59,6 +60,7 @@ class Chunk:
     ends: bytes
     data: bytes
     checksums: bytes | None
+    starts: bytes | None
 
     def head_is_sound(self) -> bool:
         """Whether the header and the shared blobs are as they were written; unchecked ones count as sound."""
@@ -81,7 +83,8 @@ class Chunk:
 def chunk_columns(known: Known) -> list[sa.ColumnElement[Any]]:
     """Return the columns of `chunks` that `Chunk` is made of, behind the id."""
     sums = chunks.c.checksums if known.checksums else sa.null()
-    return [chunks.c.id, chunks.c.codec, chunks.c.times, chunks.c.ends, chunks.c.data, sums]
+    starts = chunks.c.starts if known.starts else sa.null()
+    return [chunks.c.id, chunks.c.codec, chunks.c.times, chunks.c.ends, chunks.c.data, sums, starts]
 
 
 def chunk_pieces(
@@ -101,9 +104,9 @@ def chunk_pieces(
     lost = partial(_lost, wanted, picked, layouts, damage)
     pieces: list[Piece] = []
     rows = fetch_by_id(connection, chunk_columns(known), list(wanted), lost, together=_TOGETHER)
-    for number, codec, times, ends, data, checksums in rows:
+    for number, *blobs in rows:
         meta = wanted[number]
-        chunk = Chunk(kind, meta, codec, times, ends, data, checksums)
+        chunk = Chunk(kind, meta, *blobs)
         found = picked[meta.layout_id]
         good = sound_part(chunk, found, layouts[meta.layout_id].ids, damage)
         if len(good.positions):
@@ -130,9 +133,8 @@ def decoded(
     chunk: Chunk, found: Picked, owners: Int64, span: tuple[int, int], pool: PointPool, damage: DamageLog
 ) -> list[Piece]:
     """Decode the series together; if that fails, one by one, so that only the damaged ones are left out."""
-    read = _floats if chunk.kind == FLOATS else _points
     try:
-        return read(chunk, found, span, pool)
+        return _pieces(chunk, found, owners, span, pool, damage)
     except _DECODING as error:
         if len(found.positions) == 1:
             _log(chunk.meta, found.positions, owners, f"it cannot be decoded ({error})", damage)
@@ -151,26 +153,41 @@ def decoded(
     ]
 
 
-def _floats(chunk: Chunk, found: Picked, span: tuple[int, int], _pool: PointPool) -> list[Piece]:
-    positions = found.positions.tolist()
-    stamps, columns = decode_floats(chunk.codec, chunk.times, chunk.ends, chunk.data, positions, span)
-    if not len(stamps):
+def _pieces(
+    chunk: Chunk, found: Picked, owners: Int64, span: tuple[int, int], pool: PointPool, damage: DamageLog
+) -> list[Piece]:
+    stamps, cut = decode_times(chunk.codec, chunk.times, span)
+    if cut.start == cut.stop:
         return []
-    lengths = np.full(len(columns), len(stamps), np.int64)
-    written = np.array([chunk.meta.id], np.int64)
-    return [Piece(found.ranks, lengths, np.tile(stamps, len(columns)), np.concatenate(columns), written)]
+    positions = found.positions.tolist()
+    values: Any
+    if chunk.kind == FLOATS:
+        values = decode_floats(chunk.codec, stamps, chunk.ends, chunk.data, positions, cut)
+        starts = chunk_starts(chunk, found, owners, len(stamps), damage)
+        values = np.concatenate(values)
+        starts = None if starts is None else starts[:, cut].ravel()
+    else:
+        points = decode_histograms(stamps, chunk.ends, chunk.data, positions, cut)
+        starts = chunk_starts(chunk, found, owners, len(stamps), damage)
+        if starts is not None:
+            pairs = zip(points, starts[:, cut], strict=True)
+            points = [replace(each, start_timestamps=begun) for each, begun in pairs]
+        values, starts = pool.add(concat_histograms(points)), None
+    lengths = np.full(len(positions), cut.stop - cut.start, np.int64)
+    times = np.tile(stamps[cut], len(positions))
+    return [Piece(found.ranks, lengths, times, values, np.array([chunk.meta.id], np.int64), starts)]
 
 
-def _points(chunk: Chunk, found: Picked, span: tuple[int, int], pool: PointPool) -> list[Piece]:
-    positions = found.positions.tolist()
-    stamps, columns = decode_histograms(chunk.codec, chunk.times, chunk.ends, chunk.data, positions, span)
-    if not len(stamps):
-        return []
-    lengths = np.full(len(columns), len(stamps), np.int64)
-    rows = pool.add(concat_histograms(columns))
-    return [
-        Piece(found.ranks, lengths, np.tile(stamps, len(columns)), rows, np.array([chunk.meta.id], np.int64))
-    ]
+def chunk_starts(chunk: Chunk, found: Picked, owners: Int64, width: int, damage: DamageLog) -> Int64 | None:
+    """Return the start timestamps [series x time] of the picked series; None if there are none, or no sound ones."""
+    if chunk.starts is None:
+        return None
+    try:
+        starts = decode_starts(chunk.starts, width * len(owners))
+    except (StoreFormatError, ValueError) as error:
+        _log(chunk.meta, found.positions, owners, str(error), damage, STARTS)
+        return None
+    return starts.reshape(len(owners), width)[found.positions]
 
 
 def _lost(
@@ -185,6 +202,8 @@ def _lost(
     _log(meta, picked[meta.layout_id].positions, layouts[meta.layout_id].ids, reason, damage)
 
 
-def _log(meta: ChunkMeta, positions: Int64, owners: Int64, reason: str, damage: DamageLog) -> None:
+def _log(
+    meta: ChunkMeta, positions: Int64, owners: Int64, reason: str, damage: DamageLog, part: str = CHUNK
+) -> None:
     ids = tuple(owners[positions].tolist())
-    damage.add(Damage(CHUNK, meta.id, reason, ids, meta.start_ms, meta.end_ms))
+    damage.add(Damage(part, meta.id, reason, ids, meta.start_ms, meta.end_ms))

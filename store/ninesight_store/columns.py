@@ -13,8 +13,7 @@ import numpy as np
 
 from ninesight_store.contract import Columns, Float64, HistogramColumns, Int64, Labels
 from ninesight_store.histograms import (
-    POINT_FIELDS,
-    SLICED_FIELDS,
+    arrays_of,
     concat_histograms,
     gather_slices,
     take_histograms,
@@ -64,12 +63,14 @@ def columns_of(
     *,
     order: Int64 | None = None,
     histogram_order: Int64 | None = None,
+    starts: Int64 | None = None,
 ) -> Columns:
     """Return `Columns` of rows in the order they were written.
 
     `series` (and `histograms.series`) number the entries of `labels`, which may be unsorted; series
     without a row are left out. `order` and `histogram_order` say which of a float and a histogram point
-    at one timestamp was written later (the greater; equal or absent: the histogram point).
+    at one timestamp was written later (the greater; equal or absent: the histogram point). `starts` are
+    the start timestamps of the float samples, if any is known.
     """
     points = HistogramColumns() if histograms is None else histograms
     rank, names = _ranked(labels)
@@ -82,9 +83,8 @@ def columns_of(
             (series, timestamps, kept, order),
             (points.series.astype(np.int64), points.timestamps, kept_points, histogram_order),
         )
-    return _assemble(
-        names, series[kept], timestamps[kept], values[kept], take_histograms(points, kept_points)
-    )
+    floats = Run(np.zeros(0, np.int64), timestamps[kept], values[kept], None, _some(starts, kept))
+    return _assemble(names, series[kept], floats, take_histograms(points, kept_points))
 
 
 def columns_of_runs(
@@ -103,7 +103,11 @@ def columns_of_runs(
     series = np.repeat(np.arange(len(kept), dtype=np.int32), np.diff(histogram_offsets))
     histograms = replace(histograms, series=series, timestamps=points.timestamps)
     offsets = floats.offsets[edges]
-    return _frozen(Columns(labels, offsets, floats.timestamps, floats.values, histogram_offsets, histograms))
+    return _frozen(
+        Columns(
+            labels, offsets, floats.timestamps, floats.values, histogram_offsets, histograms, floats.starts
+        )
+    )
 
 
 def take_columns(columns: Columns, rows: Int64) -> Columns:
@@ -120,6 +124,7 @@ def take_columns(columns: Columns, rows: Int64) -> Columns:
             columns.values[positions],
             histogram_offsets,
             with_series(take_histograms(columns.histograms, points), series),
+            _some(columns.start_timestamps, positions),
         )
     )
 
@@ -131,9 +136,12 @@ def _ranked(labels: Sequence[Labels]) -> tuple[Int64, tuple[Labels, ...]]:
     return rank, tuple(labels[row] for row in order)
 
 
-def _assemble(
-    names: tuple[Labels, ...], series: Int64, timestamps: Int64, values: Float64, points: HistogramColumns
-) -> Columns:
+def _some(starts: Int64 | None, rows: Int64) -> Int64 | None:
+    return None if starts is None else starts[rows]
+
+
+def _assemble(names: tuple[Labels, ...], series: Int64, floats: Run, points: HistogramColumns) -> Columns:
+    """Return the columns of float samples sorted by `series`, a row of `names` each, and of points likewise."""
     present = np.zeros(len(names), np.bool_)
     present[series] = True
     present[points.series] = True
@@ -144,12 +152,21 @@ def _assemble(
     histogram_offsets = np.searchsorted(points.series, edges).astype(np.int64)
     points = with_series(points, shift[points.series].astype(np.int32))
     labels = names if len(kept) == len(names) else tuple(names[row] for row in kept.tolist())
-    return _frozen(Columns(labels, offsets, timestamps, values, histogram_offsets, points))
+    return _frozen(
+        Columns(labels, offsets, floats.timestamps, floats.values, histogram_offsets, points, floats.starts)
+    )
 
 
 def _frozen(columns: Columns) -> Columns:
-    for array in (columns.offsets, columns.timestamps, columns.values, columns.histogram_offsets):
+    """Make the arrays read-only; start timestamps that say nothing are left out."""
+    if columns.start_timestamps is not None and not columns.start_timestamps.any():
+        columns = replace(columns, start_timestamps=None)
+    points = columns.histograms
+    if points.start_timestamps is not None and not points.start_timestamps.any():
+        columns = replace(columns, histograms=replace(points, start_timestamps=None))
+    arrays = [columns.offsets, columns.timestamps, columns.values, columns.histogram_offsets]
+    if columns.start_timestamps is not None:
+        arrays.append(columns.start_timestamps)
+    for array in (*arrays, *arrays_of(columns.histograms).values()):
         array.flags.writeable = False
-    for name in (*POINT_FIELDS, *(n for offsets, cut in SLICED_FIELDS for n in (offsets, *cut))):
-        getattr(columns.histograms, name).flags.writeable = False
     return columns

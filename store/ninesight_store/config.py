@@ -40,6 +40,10 @@ class StoreSettings:
     """The database refuses to grow beyond this (RetryableError); 0 is no bound."""
     row_cache_bytes_max: int = 64 * 2**20
     """Memory for hot rows kept ready for queries."""
+    exemplars_max: int = 100_000
+    """Exemplars kept in all, the oldest dropped first; 0 keeps none."""
+    exemplars_per_series_max: int = 100
+    """Exemplars kept of one series, the oldest dropped first."""
     maintenance_interval_ms: int = 60_000
     """How often `Maintenance` looks for hours to seal, blocks to merge and data to drop."""
 
@@ -64,6 +68,10 @@ class StoreConfig(BaseModel):
     """The database refuses to grow beyond this many MiB; 0 is no bound."""
     row_cache_mb: int = Field(default=64, ge=0)
     """Memory in MiB for uncompressed rows kept ready for queries."""
+    exemplars_max: int = Field(default=100_000, ge=0)
+    """Exemplars kept in all, the oldest dropped first; 0 keeps none."""
+    exemplars_per_series_max: int = Field(default=100, ge=1)
+    """Exemplars kept of one series, the oldest dropped first."""
     maintenance_interval: str = "1m"
     """How often hours are sealed, blocks merged and old data dropped."""
 
@@ -103,6 +111,8 @@ class StoreConfig(BaseModel):
             group_commit_ms_max=self.group_commit_ms_max,
             size_bytes_max=self.size_max_mb * 2**20,
             row_cache_bytes_max=self.row_cache_mb * 2**20,
+            exemplars_max=self.exemplars_max,
+            exemplars_per_series_max=self.exemplars_per_series_max,
             maintenance_interval_ms=milliseconds(self.maintenance_interval),
         )
 

@@ -24,6 +24,8 @@ __all__ = [
     "STALE_NAN",
     "Batch",
     "Columns",
+    "Exemplar",
+    "ExemplarColumns",
     "Float64",
     "HistogramColumns",
     "Int32",
@@ -33,6 +35,7 @@ __all__ = [
     "Matcher",
     "Metadata",
     "ResetHint",
+    "SeriesExemplars",
     "SeriesTable",
     "Sink",
     "Source",
@@ -181,9 +184,45 @@ class HistogramColumns:
     bounds_offsets: Int64 = field(default_factory=_one_zero)
     """[M+1]; a point that is not of schema -53 owns an empty slice."""
     bounds: Float64 = field(default_factory=_empty_float64)
+    start_timestamps: Int64 | None = None
+    """[M] when each counter began, in milliseconds, 0 where that is not known; None: known for none."""
 
     def __len__(self) -> int:
         return len(self.timestamps)
+
+
+@dataclass(frozen=True)
+class ExemplarColumns:
+    """E exemplars: single observations, with labels that lead to a trace."""
+
+    series: Int32 = field(default_factory=_empty_int32)
+    """[E] row of the SeriesTable."""
+    timestamps: Int64 = field(default_factory=_empty_int64)
+    """[E] milliseconds."""
+    values: Float64 = field(default_factory=_empty_float64)
+    """[E] the observation, in the metric's unit."""
+    labels: tuple[Labels, ...] = ()
+    """[E] such as (("trace_id", "..."),); 128 characters in all, as OpenMetrics bounds them."""
+
+    def __len__(self) -> int:
+        return len(self.timestamps)
+
+
+@dataclass(frozen=True, slots=True)
+class Exemplar:
+    """One observation with labels that lead to a trace."""
+
+    labels: Labels
+    value: float
+    timestamp_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesExemplars:
+    """The exemplars of one series, by ascending timestamp."""
+
+    series: Labels
+    exemplars: tuple[Exemplar, ...]
 
 
 @dataclass(frozen=True)
@@ -191,7 +230,7 @@ class Batch:
     """What a source observed, as columns. The one thing that travels from a source to a sink.
 
     Rows may be in any order; one row is one float sample of `series.labels[series_index[k]]`.
-    After `write` returns the receiver holds no reference to the arrays; senders never change them before.
+    Exemplars belong to series of the same table. After `write` returns the receiver holds no reference to the arrays; senders never change them before.
     """
 
     series: SeriesTable
@@ -203,6 +242,9 @@ class Batch:
     """[N]"""
     histograms: HistogramColumns = field(default_factory=HistogramColumns)
     metadata: tuple[Metadata, ...] = ()
+    start_timestamps: Int64 | None = None
+    """[N] when each counter began, in milliseconds, 0 where that is not known; None: known for none."""
+    exemplars: ExemplarColumns = field(default_factory=ExemplarColumns)
 
     def __len__(self) -> int:
         """Float samples and histogram points together."""
@@ -217,7 +259,8 @@ class Sink(Protocol):
 
         Raises RetryableError (nothing was kept, send the same again) or PermanentError (never
         acceptable; says what was refused and why). The same sample twice is harmless: for one
-        series and timestamp the sample written last wins.
+        series and timestamp the sample written last wins. So is an exemplar twice; exemplars come in any
+        order, and one that cannot be kept is left out and counted, never a reason to refuse its batch.
         """
 
 
@@ -242,6 +285,8 @@ class Columns:
     """[S+1]"""
     histograms: HistogramColumns = field(default_factory=HistogramColumns)
     """Points grouped by series in the order of `labels`; `series` holds the row."""
+    start_timestamps: Int64 | None = None
+    """[N] as in `Batch`; None where no sample of the answer has one."""
 
 
 class Source(Protocol):
@@ -261,3 +306,12 @@ class Source(Protocol):
 
     def metadata(self) -> Iterable[Metadata]:
         """Return what is known of each metric, one entry a metric, sorted by name."""
+
+    def exemplars(
+        self, selectors: Sequence[Sequence[Matcher]], start_ms: int, end_ms: int
+    ) -> tuple[SeriesExemplars, ...]:
+        """Return the exemplars with start_ms <= timestamp <= end_ms of the series that any selector matches.
+
+        Sorted by labels; a series without one is left out, and no selector matches nothing. The newest of each
+        series are kept, within bounds of the store. Raises MatcherError for a bad pattern.
+        """

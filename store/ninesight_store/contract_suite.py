@@ -6,7 +6,6 @@ A test module subclasses `SinkSourceContract` and gives it a fixture named `stor
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from functools import partial
 from typing import Protocol
 
@@ -25,7 +24,9 @@ from ninesight_store.contract import (
     Source,
     labels_of,
 )
-from ninesight_store.errors import MatcherError, PermanentError, StoreError
+from ninesight_store.contract_extras import ExtrasContract, raised
+from ninesight_store.errors import MatcherError, PermanentError
+from ninesight_store.histograms import arrays_of
 
 __all__ = ["SinkSourceContract", "Store"]
 
@@ -41,15 +42,7 @@ def _equal(name: str, value: str) -> Matcher:
     return Matcher(name, MatchOp.EQUAL, value)
 
 
-def _raised(call: Callable[[], object]) -> StoreError | None:
-    try:
-        call()
-    except StoreError as error:
-        return error
-    return None
-
-
-class SinkSourceContract:
+class SinkSourceContract(ExtrasContract):
     """The promises of `Sink` and `Source`, one test each."""
 
     def test_what_is_written_is_selected(self, store: Store) -> None:
@@ -92,7 +85,7 @@ class SinkSourceContract:
         assert got.labels == (labels_of("h"),)
         assert got.histogram_offsets.tolist() == [0, 3]
         assert len(got.values) == 0
-        for name, array in vars(want).items():
+        for name, array in arrays_of(want).items():
             assert getattr(got.histograms, name).tobytes() == array.tobytes(), name
         assert bits_of(store.select([], 1000, 1000))["labels"] == (labels_of("h"), labels_of("m"))
 
@@ -130,7 +123,7 @@ class SinkSourceContract:
 
     def test_a_bad_pattern_is_a_matcher_error(self, store: Store) -> None:
         """Look-around is refused with the pattern in the message, even while the store is empty."""
-        error = _raised(lambda: store.select([Matcher("job", MatchOp.REGEX, "(?=x)")], *_ALL))
+        error = raised(lambda: store.select([Matcher("job", MatchOp.REGEX, "(?=x)")], *_ALL))
         assert isinstance(error, MatcherError)
         assert "(?=x)" in str(error)
 
@@ -160,7 +153,7 @@ class SinkSourceContract:
             Batch(good, np.zeros(1, np.int32), one + 2**60, np.zeros(1)),
         ]
         for batch in bad:
-            error = _raised(partial(store.write, batch))
+            error = raised(partial(store.write, batch))
             assert isinstance(error, PermanentError)
             assert error.refused >= 1, error
         assert store.select([], *_ALL).labels == ()

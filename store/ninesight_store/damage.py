@@ -8,11 +8,12 @@ from dataclasses import dataclass
 
 from ninesight_store.contract import Labels
 
-__all__ = ["CHUNK", "FILE", "HOT", "LAYOUT", "SERIES", "Damage", "DamageLog"]
+__all__ = ["CHUNK", "EXEMPLAR", "FILE", "HOT", "LAYOUT", "SERIES", "STARTS", "Damage", "DamageLog"]
 
 _log = logging.getLogger("ninesight.store")
 
 HOT, CHUNK, LAYOUT, SERIES, FILE = "row", "chunk", "layout", "series", "file"
+STARTS, EXEMPLAR = "starts", "exemplar"
 _KEPT_MAX = 1000
 
 
@@ -21,7 +22,7 @@ class Damage:
     """One damaged part of a store."""
 
     part: str
-    """row, chunk, layout, series or file."""
+    """row, chunk, layout, series, file, exemplar, or starts (start timestamps of a row or chunk)."""
     id: int
     reason: str
     series_ids: tuple[int, ...] = ()

@@ -11,9 +11,11 @@ import numpy.typing as npt
 from ninesight_store.contract import HistogramColumns, Int32, Int64
 
 __all__ = [
+    "arrays_of",
     "concat_histograms",
     "copy_histograms",
     "gather_slices",
+    "join_starts",
     "offsets_of",
     "slice_histograms",
     "take_histograms",
@@ -29,6 +31,18 @@ SLICED_FIELDS = (
     ("bounds_offsets", ("bounds",)),
 )
 """The offset columns, each with the columns that it cuts."""
+
+
+def arrays_of(columns: HistogramColumns) -> dict[str, npt.NDArray[np.generic]]:
+    """Return every column that is there, by name."""
+    return {name: array for name, array in vars(columns).items() if array is not None}
+
+
+def join_starts(pieces: Sequence[tuple[int, Int64 | None]]) -> Int64 | None:
+    """Return the start timestamps of (rows, starts) pieces one after the other; None if no piece knows any."""
+    if all(starts is None for _, starts in pieces):
+        return None
+    return np.concatenate([np.zeros(rows, np.int64) if starts is None else starts for rows, starts in pieces])
 
 
 def offsets_of(lengths: npt.NDArray[np.integer]) -> Int64:
@@ -64,6 +78,8 @@ def take_histograms(columns: HistogramColumns, rows: npt.NDArray[np.integer]) ->
         taken[offsets_name], positions = gather_slices(getattr(columns, offsets_name), rows)
         for name in names:
             taken[name] = getattr(columns, name)[positions]
+    if columns.start_timestamps is not None:
+        taken["start_timestamps"] = columns.start_timestamps[rows]
     return HistogramColumns(**taken)  # type: ignore[arg-type]
 
 
@@ -80,12 +96,13 @@ def concat_histograms(pieces: Sequence[HistogramColumns]) -> HistogramColumns:
         joined[offsets_name] = offsets_of(lengths)
         for name in names:
             joined[name] = np.concatenate([getattr(piece, name) for piece in kept])
-    return HistogramColumns(**joined)
+    starts = join_starts([(len(piece), piece.start_timestamps) for piece in kept])
+    return HistogramColumns(**joined, start_timestamps=starts)
 
 
 def copy_histograms(columns: HistogramColumns) -> HistogramColumns:
     """Return the same points in memory of their own."""
-    return HistogramColumns(**{name: np.array(array) for name, array in vars(columns).items()})
+    return HistogramColumns(**{name: np.array(array) for name, array in arrays_of(columns).items()})
 
 
 def slice_histograms(columns: HistogramColumns, low: int, high: int) -> HistogramColumns:
@@ -98,6 +115,8 @@ def slice_histograms(columns: HistogramColumns, low: int, high: int) -> Histogra
         cut[offsets_name] = offsets - offsets[0]
         for name in names:
             cut[name] = getattr(columns, name)[offsets[0] : offsets[-1]]
+    if columns.start_timestamps is not None:
+        cut["start_timestamps"] = columns.start_timestamps[low:high]
     return HistogramColumns(**cut)  # type: ignore[arg-type]
 
 
@@ -108,5 +127,4 @@ def with_series(columns: HistogramColumns, series: Int32) -> HistogramColumns:
 
 def histogram_nbytes(columns: HistogramColumns) -> int:
     """Return the bytes that the columns hold in memory."""
-    names = [*POINT_FIELDS, *(name for offsets, cut in SLICED_FIELDS for name in (offsets, *cut))]
-    return sum(getattr(columns, name).nbytes for name in names)
+    return sum(array.nbytes for array in arrays_of(columns).values())

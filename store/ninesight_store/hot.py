@@ -1,5 +1,6 @@
 """Hot rows: one batch (of one hour and kind) as raw columns, from which single series are picked by position.
 
+starts  start timestamps (starts.py), or nothing
 times   b"" if all samples have the row's start_ms, else int32 offsets to it in ms
 data    float64 values, or a point table (point_table.py) for histograms
 """
@@ -17,6 +18,7 @@ from ninesight_store.contract import Batch, Float64, HistogramColumns, Int32, In
 from ninesight_store.histograms import take_histograms
 from ninesight_store.point_table import pack_points
 from ninesight_store.schema import FLOATS, POINTS
+from ninesight_store.starts import encode_starts
 
 __all__ = ["HotDraft", "drafts_of", "times_from_blob", "values_from_blob"]
 
@@ -34,6 +36,8 @@ class HotDraft:
     data: bytes
     body_sum: int
     """Checksum of the blobs."""
+    starts: bytes | None = None
+    """Start timestamps, if any sample has one."""
 
     @property
     def count(self) -> int:
@@ -43,16 +47,24 @@ class HotDraft:
 
 def drafts_of(batch: Batch) -> list[HotDraft]:
     """Cut a checked batch into hot rows: floats first, then histogram points, hour by hour."""
+    begun = batch.start_timestamps
     drafts = [
         _draft(
-            FLOATS, hour, batch.series_index[rows], batch.timestamps[rows], _values_blob(batch.values[rows])
+            FLOATS,
+            hour,
+            batch.series_index[rows],
+            batch.timestamps[rows],
+            _values_blob(batch.values[rows]),
+            None if begun is None else begun[rows],
         )
         for hour, rows in _by_hour(batch.timestamps)
     ]
     points: HistogramColumns = batch.histograms
     for hour, rows in _by_hour(points.timestamps):
         taken = points if isinstance(rows, slice) else take_histograms(points, rows)
-        drafts.append(_draft(POINTS, hour, taken.series, taken.timestamps, pack_points(taken)))
+        drafts.append(
+            _draft(POINTS, hour, taken.series, taken.timestamps, pack_points(taken), taken.start_timestamps)
+        )
     return drafts
 
 
@@ -86,10 +98,13 @@ def _by_hour(timestamps: Int64) -> Iterator[tuple[int, slice | Int64]]:
         yield int(hours[rows[0]]), rows
 
 
-def _draft(kind: int, hour: int, rows: Int32, timestamps: Int64, data: bytes) -> HotDraft:
+def _draft(
+    kind: int, hour: int, rows: Int32, timestamps: Int64, data: bytes, starts: Int64 | None
+) -> HotDraft:
     start, end = int(timestamps.min()), int(timestamps.max())
     times = _times_blob(timestamps, start, end)
-    return HotDraft(kind, hour, rows, start, end, times, data, body_sum(times, data))
+    sum_of_both = body_sum(times, data)
+    return HotDraft(kind, hour, rows, start, end, times, data, sum_of_both, encode_starts(starts))
 
 
 def _times_blob(timestamps: Int64, start: int, end: int) -> bytes:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from ninesight_store.blobs import fetch_by_id
 from ninesight_store.catalog import Known
 from ninesight_store.checks import body_sum, row_sum
 from ninesight_store.contract import Float64, HistogramColumns, Int64
-from ninesight_store.damage import HOT, Damage, DamageLog
+from ninesight_store.damage import HOT, STARTS, Damage, DamageLog
 from ninesight_store.errors import StoreFormatError
 from ninesight_store.histograms import concat_histograms, histogram_nbytes, take_histograms
 from ninesight_store.hot import times_from_blob, values_from_blob
@@ -24,8 +25,18 @@ from ninesight_store.point_table import unpack_points
 from ninesight_store.row_cache import RowCache
 from ninesight_store.schema import POINTS, hot
 from ninesight_store.series_index import Selection
+from ninesight_store.starts import decode_starts
 
-__all__ = ["HotMeta", "HotReader", "Picked", "PointPool", "checked_row", "hot_columns"]
+__all__ = [
+    "HotMeta",
+    "HotReader",
+    "HotRow",
+    "Picked",
+    "PointPool",
+    "checked_row",
+    "hot_columns",
+    "with_starts",
+]
 
 _IN_MAX = 500
 _POINT_ROW_BYTES = 2000
@@ -40,6 +51,17 @@ class HotMeta:
     start_ms: int
     end_ms: int
     count: int
+
+
+@dataclass(frozen=True, slots=True)
+class HotRow:
+    """The blobs of a hot row, ready for picking."""
+
+    times: Int64 | None
+    """None: every sample has the row's start_ms."""
+    samples: Float64 | HistogramColumns
+    starts: Int64 | None = None
+    """Start timestamps of floats; histogram points carry theirs along."""
 
 
 class PointPool:
@@ -131,25 +153,28 @@ class HotReader:
 
     def _blobs(
         self, connection: sa.Connection, kind: int, metas: Sequence[HotMeta], known: Known
-    ) -> dict[int, tuple[Int64 | None, object]]:
+    ) -> dict[int, HotRow]:
         keys = {meta.id: (meta.id, meta.count) for meta in metas}
         cached = self._cache.get_many(keys.values())
         found = {number: cached[key] for number, key in keys.items() if key in cached}
         missing = {meta.id: meta for meta in metas if meta.id not in found}
 
-        def lost(number: int, reason: str) -> None:
+        def lost(number: int, reason: str, part: str = HOT) -> None:
             meta = missing[number]
             ids = tuple(np.unique(known.layouts[meta.layout_id].ids).tolist())
-            self._damage.add(Damage(HOT, number, reason, ids, meta.start_ms, meta.end_ms))
+            self._damage.add(Damage(part, number, reason, ids, meta.start_ms, meta.end_ms))
 
         columns = hot_columns(known)
         fetched = fetch_by_id(connection, columns, list(missing), lost, together=_IN_MAX)
-        for number, times, data, checksum in fetched:
+        for number, times, data, checksum, starts in fetched:
             try:
                 row, nbytes = checked_row(kind, missing[number], times, data, checksum)
             except (StoreFormatError, ValueError, KeyError, IndexError) as error:
                 lost(number, str(error))
                 continue
+            if starts is not None:
+                row = with_starts(row, starts, partial(lost, number, part=STARTS))
+                nbytes += 8 * missing[number].count
             found[number] = row
             self._cache.put(keys[number], row, nbytes)
         return found
@@ -157,49 +182,63 @@ class HotReader:
 
 def hot_columns(known: Known) -> list[sa.ColumnElement[Any]]:
     """Return the columns of `hot` that `checked_row` takes, behind the id."""
-    return [hot.c.id, hot.c.times, hot.c.data, hot.c.checksum if known.checksums else sa.null()]
+    sums = hot.c.checksum if known.checksums else sa.null()
+    return [hot.c.id, hot.c.times, hot.c.data, sums, hot.c.starts if known.starts else sa.null()]
 
 
 def checked_row(
     kind: int, meta: HotMeta, times: bytes, data: bytes, checksum: int | None
-) -> tuple[tuple[Int64 | None, object], int]:
+) -> tuple[HotRow, int]:
     """Return a row ready for picking, with its size in memory. Raises StoreFormatError if it is damaged."""
     if checksum is not None:
         head = {name: getattr(meta, name) for name in ("layout_id", "start_ms", "end_ms", "count")}
         if row_sum(body_sum(times, data), kind=kind, **head) != checksum:
             raise StoreFormatError("the row does not match its checksum")
     row, nbytes = _decoded(kind, meta, times, data)
-    stamps, samples = row
-    if len(samples) != meta.count or (stamps is not None and len(stamps) != meta.count):
+    if len(row.samples) != meta.count or (row.times is not None and len(row.times) != meta.count):
         raise StoreFormatError(f"the row holds other than {meta.count} samples")
     return row, nbytes
 
 
-def _decoded(
-    kind: int, meta: HotMeta, times: bytes, data: bytes
-) -> tuple[tuple[Int64 | None, Float64 | HistogramColumns], int]:
+def with_starts(row: HotRow, blob: bytes, lost: Callable[[str], None]) -> HotRow:
+    """Return the row with its start timestamps; if they are damaged `lost` hears why, and they stay unknown."""
+    try:
+        starts = decode_starts(blob, len(row.samples))
+    except (StoreFormatError, ValueError) as error:
+        lost(str(error))
+        return row
+    if isinstance(row.samples, HistogramColumns):
+        return replace(row, samples=replace(row.samples, start_timestamps=starts))
+    return replace(row, starts=starts)
+
+
+def _decoded(kind: int, meta: HotMeta, times: bytes, data: bytes) -> tuple[HotRow, int]:
     """Return a row ready for picking, with its size in memory."""
     stamps = times_from_blob(times, meta.start_ms, meta.count) if times else None
     if kind == POINTS:
         none = np.zeros(meta.count, np.int32)
         points = unpack_points(data, none, np.zeros(meta.count, np.int64))
-        return (stamps, points), histogram_nbytes(points) + _POINT_ROW_BYTES
+        return HotRow(stamps, points), histogram_nbytes(points) + _POINT_ROW_BYTES
     values = values_from_blob(data)
-    return (stamps, values), values.nbytes + (stamps.nbytes if stamps is not None else 0) + 300
+    return HotRow(stamps, values), values.nbytes + (stamps.nbytes if stamps is not None else 0) + 300
 
 
-def _matrix_piece(
-    rows: Sequence[HotMeta], blobs: dict[int, tuple[Int64 | None, object]], picked: Picked
-) -> Piece:
+def _matrix_piece(rows: Sequence[HotMeta], blobs: dict[int, HotRow], picked: Picked) -> Piece:
     """Return rows of one layout: a segment per series, its samples in row order."""
     width, height = len(picked.positions), len(rows)
     values = np.empty((height, width), np.float64)
     times = np.empty((height, width), np.int64)
+    starts = None
+    if any(blobs[row.id].starts is not None for row in rows):
+        starts = np.zeros((height, width), np.int64)
     for at, row in enumerate(rows):
-        stamps, column = blobs[row.id]
+        blob = blobs[row.id]
+        stamps, column = blob.times, blob.samples
         assert isinstance(column, np.ndarray)
         values[at] = column if picked.every else column[picked.positions]
         times[at] = row.start_ms if stamps is None else stamps if picked.every else stamps[picked.positions]
+        if starts is not None and blob.starts is not None:
+            starts[at] = blob.starts[picked.positions]
     written = np.array([SEALED_BELOW + row.id for row in rows], np.int64)
     return Piece(
         picked.ranks,
@@ -207,11 +246,12 @@ def _matrix_piece(
         np.ascontiguousarray(times.T).ravel(),
         np.ascontiguousarray(values.T).ravel(),
         written,
+        None if starts is None else np.ascontiguousarray(starts.T).ravel(),
     )
 
 
-def _points_piece(row: HotMeta, blob: tuple[Int64 | None, object], picked: Picked, pool: PointPool) -> Piece:
-    stamps, points = blob
+def _points_piece(row: HotMeta, blob: HotRow, picked: Picked, pool: PointPool) -> Piece:
+    stamps, points = blob.times, blob.samples
     assert isinstance(points, HistogramColumns)
     times = np.full(row.count, row.start_ms, np.int64) if stamps is None else stamps
     taken = points if picked.every else take_histograms(points, picked.positions)

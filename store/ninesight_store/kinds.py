@@ -65,4 +65,5 @@ def assemble_kinds(count: int, pieces: Mapping[int, Sequence[Piece]]) -> tuple[R
 def _only(run: Run, rows: npt.NDArray[np.int64]) -> Run:
     if len(rows) == len(run.timestamps):
         return run
-    return Run(np.searchsorted(rows, run.offsets), run.timestamps[rows], run.values[rows], None)
+    starts = None if run.starts is None else run.starts[rows]
+    return Run(np.searchsorted(rows, run.offsets), run.timestamps[rows], run.values[rows], None, starts)

@@ -21,7 +21,7 @@ import sqlalchemy as sa
 
 from ninesight_store.catalog import Catalog
 from ninesight_store.config import StoreSettings
-from ninesight_store.contract import Batch, Columns, Labels, Matcher, Metadata
+from ninesight_store.contract import Batch, Columns, Labels, Matcher, Metadata, SeriesExemplars
 from ninesight_store.counters import Counters
 from ninesight_store.damage import Damage, DamageLog
 from ninesight_store.database import Database
@@ -86,6 +86,12 @@ class LocalStore:
     def series(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> tuple[Labels, ...]:
         """Return the matching series that may have samples in the span, sorted (see `Source`)."""
         return self._reader.series(matchers, start_ms, end_ms)
+
+    def exemplars(
+        self, selectors: Sequence[Sequence[Matcher]], start_ms: int, end_ms: int
+    ) -> tuple[SeriesExemplars, ...]:
+        """Return the exemplars of the series that any selector matches within the span (see `Source`)."""
+        return self._reader.exemplars(selectors, start_ms, end_ms, self.settings.exemplars_per_series_max)
 
     def metadata(self) -> Iterable[Metadata]:
         """Return what is known of each metric, one entry a metric, sorted by name."""

@@ -11,18 +11,25 @@ from ninesight_store.columns import columns_of
 from ninesight_store.contract import (
     Batch,
     Columns,
+    Exemplar,
     Float64,
     HistogramColumns,
     Int64,
     Labels,
     Matcher,
     Metadata,
+    SeriesExemplars,
 )
+from ninesight_store.exemplars import fitting, ordered
 from ninesight_store.histograms import concat_histograms, copy_histograms, take_histograms, with_series
 from ninesight_store.matchers import compile_matchers, labels_match
 from ninesight_store.validation import check_batch, check_table
 
 __all__ = ["MemoryStore"]
+
+
+_Rows = tuple[Int64, Int64, Float64, Int64, Int64]
+"""Series, timestamps, values, order of writing, start timestamps (0 unknown)."""
 
 
 class MemoryStore:
@@ -38,7 +45,8 @@ class MemoryStore:
             self._labels: list[Labels] = []
             self._ids: dict[Labels, int] = {}
             self._metadata: dict[str, Metadata] = {}
-            self._rows: list[tuple[Int64, Int64, Float64, Int64]] = []
+            self._rows: list[_Rows] = []
+            self._exemplars: dict[Labels, set[Exemplar]] = {}
             self._points: list[HistogramColumns] = []
             self._point_order: list[Int64] = []
             self._writes = 0
@@ -58,12 +66,17 @@ class MemoryStore:
                         batch.timestamps.astype(np.int64),
                         batch.values.astype(np.float64),
                         order,
+                        np.zeros(len(order), np.int64)
+                        if batch.start_timestamps is None
+                        else batch.start_timestamps.astype(np.int64),
                     )
                 )
             if len(batch.histograms):
                 points = copy_histograms(batch.histograms)
                 self._points.append(with_series(points, ids[points.series].astype(np.int32)))
                 self._point_order.append(np.full(len(points), self._writes, np.int64))
+            for row, exemplar in fitting(batch.exemplars):
+                self._exemplars.setdefault(batch.series.labels[row], set()).add(exemplar)
             self._metadata.update({entry.metric: entry for entry in batch.metadata})
 
     def select(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Columns:
@@ -71,7 +84,7 @@ class MemoryStore:
         compiled = compile_matchers(matchers)
         with self._lock:
             chosen = np.array([labels_match(compiled, labels) for labels in self._labels], np.bool_)
-            series, times, values, order = self._floats()
+            series, times, values, order, starts = self._floats()
             points, point_order = self._histograms()
             labels = tuple(self._labels)
         rows = np.flatnonzero(chosen[series] & (times >= start_ms) & (times <= end_ms))
@@ -85,11 +98,25 @@ class MemoryStore:
             take_histograms(points, point_rows),
             order=order[rows],
             histogram_order=point_order[point_rows],
+            starts=starts[rows],
         )
 
     def series(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> tuple[Labels, ...]:
         """Return the matching series with samples in the span, sorted."""
         return self.select(matchers, start_ms, end_ms).labels
+
+    def exemplars(
+        self, selectors: Sequence[Sequence[Matcher]], start_ms: int, end_ms: int
+    ) -> tuple[SeriesExemplars, ...]:
+        """Return the exemplars of the series that any selector matches within the span (see `Source`)."""
+        compiled = [compile_matchers(matchers) for matchers in selectors]
+        found = []
+        with self._lock:
+            for labels in sorted(self._exemplars):
+                if any(labels_match(each, labels) for each in compiled):
+                    within = (e for e in self._exemplars[labels] if start_ms <= e.timestamp_ms <= end_ms)
+                    found.append(SeriesExemplars(labels, ordered(within)))
+        return tuple(entry for entry in found if entry.exemplars)
 
     def metadata(self) -> Iterable[Metadata]:
         """Return what is known of each metric, sorted by name."""
@@ -102,17 +129,14 @@ class MemoryStore:
             self._labels.append(labels)
         return number
 
-    def _floats(self) -> tuple[Int64, Int64, Float64, Int64]:
+    def _floats(self) -> _Rows:
         if len(self._rows) != 1:
-            empty = (
-                np.zeros(0, np.int64),
-                np.zeros(0, np.int64),
-                np.zeros(0, np.float64),
-                np.zeros(0, np.int64),
+            none = np.zeros(0, np.int64)
+            pieces = self._rows or [(none, none, np.zeros(0, np.float64), none, none)]
+            series, times, values, order, starts = (
+                np.concatenate(part) for part in zip(*pieces, strict=True)
             )
-            pieces = self._rows or [empty]
-            s, t, v, o = zip(*pieces, strict=True)
-            self._rows = [(np.concatenate(s), np.concatenate(t), np.concatenate(v), np.concatenate(o))]
+            self._rows = [(series, times, values, order, starts)]
         return self._rows[0]
 
     def _histograms(self) -> tuple[HistogramColumns, Int64]:

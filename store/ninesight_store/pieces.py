@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ninesight_store.contract import Int64
-from ninesight_store.histograms import offsets_of
+from ninesight_store.histograms import join_starts, offsets_of
 
 __all__ = ["FLOATS", "POINTS", "SEALED_BELOW", "Piece", "Run", "assemble", "empty_run", "span_piece"]
 
@@ -47,6 +47,8 @@ class Piece:
     """[N]"""
     written: Int64
     """Write order: one number for the whole piece, one a sample, or R numbers for segments of R samples."""
+    starts: Int64 | None = None
+    """[N] start timestamps of floats, 0 where unknown (points carry theirs along)."""
 
     def written_each(self) -> Int64:
         """Return the write order of every sample."""
@@ -67,6 +69,8 @@ class Run:
     values: Array
     written: Int64 | None
     """Write order of each sample, kept only on request."""
+    starts: Int64 | None = None
+    """Start timestamp of each sample, 0 where unknown; None: known for none."""
 
     def series(self) -> Int64:
         """Return the series row of every sample."""
@@ -82,7 +86,8 @@ def span_piece(piece: Piece, start_ms: int, end_ms: int) -> Piece:
     kept = np.concatenate([np.zeros(1, np.int64), np.cumsum(keep)])
     written = piece.written if len(piece.written) == 1 else piece.written_each()[keep]
     lengths = kept[edges[1:]] - kept[edges[:-1]]
-    return Piece(piece.ranks, lengths, piece.timestamps[keep], piece.values[keep], written)
+    starts = None if piece.starts is None else piece.starts[keep]
+    return Piece(piece.ranks, lengths, piece.timestamps[keep], piece.values[keep], written, starts)
 
 
 def empty_run(count: int, dtype: type[np.generic]) -> Run:
@@ -100,26 +105,28 @@ def assemble(count: int, pieces: Sequence[Piece], dtype: type[np.generic], *, wr
     lengths = np.concatenate([piece.lengths for piece in pieces])
     times = np.concatenate([piece.timestamps for piece in pieces])
     values = np.concatenate([piece.values for piece in pieces])
-    starts = offsets_of(lengths)[:-1]
+    begun = join_starts([(len(piece.timestamps), piece.starts) for piece in pieces])
+    firsts = offsets_of(lengths)[:-1]
     if not lengths.all():
-        ranks, starts, lengths = ranks[lengths > 0], starts[lengths > 0], lengths[lengths > 0]
+        ranks, firsts, lengths = ranks[lengths > 0], firsts[lengths > 0], lengths[lengths > 0]
     positions = None
     if len(pieces) > 1 or np.any(ranks[1:] < ranks[:-1]):
-        order = np.lexsort((times[starts], ranks))
-        ranks, starts, lengths = ranks[order], starts[order], lengths[order]
+        order = np.lexsort((times[firsts], ranks))
+        ranks, firsts, lengths = ranks[order], firsts[order], lengths[order]
         fresh = offsets_of(lengths)
-        positions = np.arange(fresh[-1], dtype=np.int64) + np.repeat(starts - fresh[:-1], lengths)
+        positions = np.arange(fresh[-1], dtype=np.int64) + np.repeat(firsts - fresh[:-1], lengths)
         times, values = times[positions], values[positions]
+        begun = None if begun is None else begun[positions]
     totals = np.bincount(ranks, weights=lengths, minlength=count).astype(np.int64)
     offsets = offsets_of(totals)
     disorder = _disordered(offsets, times)
     if not len(disorder) and not written:
-        return Run(offsets, times, values, None)
+        return Run(offsets, times, values, None, begun)
     order_of = np.concatenate([piece.written_each() for piece in pieces])
     order_of = order_of if positions is None else order_of[positions]
     if not len(disorder):
-        return Run(offsets, times, values, order_of)
-    return _settled(offsets, times, values, order_of, disorder)
+        return Run(offsets, times, values, order_of, begun)
+    return _settled(Run(offsets, times, values, order_of, begun), order_of, disorder)
 
 
 def _disordered(offsets: Int64, times: Int64) -> Int64:
@@ -133,14 +140,22 @@ def _disordered(offsets: Int64, times: Int64) -> Int64:
     return np.unique(owner[offsets[owner] != back])
 
 
-def _settled(offsets: Int64, times: Int64, values: Array, order_of: Int64, disorder: Int64) -> Run:
+def _settled(run: Run, order_of: Int64, disorder: Int64) -> Run:
     """Sort the series in `disorder` by time and drop what was overwritten."""
+    offsets = run.offsets
     rows = np.concatenate([np.arange(offsets[row], offsets[row + 1]) for row in disorder.tolist()])
     owner = np.repeat(disorder, offsets[disorder + 1] - offsets[disorder])
-    order = rows[np.lexsort((order_of[rows], times[rows], owner))]
-    times, values, order_of = times.copy(), values.copy(), order_of.copy()
-    times[rows], values[rows], order_of[rows] = times[order], values[order], order_of[order]
+    order = rows[np.lexsort((order_of[rows], run.timestamps[rows], owner))]
+    times, values = _reordered(run.timestamps, rows, order), _reordered(run.values, rows, order)
     keep = np.ones(len(times), np.bool_)
     keep[rows[:-1]] = (owner[1:] != owner[:-1]) | (times[rows[1:]] != times[rows[:-1]])
     kept = np.concatenate([np.zeros(1, np.int64), np.cumsum(keep)])
-    return Run(kept[offsets], times[keep], values[keep], order_of[keep])
+    starts = None if run.starts is None else _reordered(run.starts, rows, order)[keep]
+    written = _reordered(order_of, rows, order)[keep]
+    return Run(kept[offsets], times[keep], values[keep], written, starts)
+
+
+def _reordered(column: Array, rows: Int64, order: Int64) -> Array:
+    changed = column.copy()
+    changed[rows] = column[order]
+    return changed

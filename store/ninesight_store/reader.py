@@ -12,9 +12,10 @@ from ninesight_store.catalog import Catalog, Known
 from ninesight_store.chunk_reader import ChunkMeta, chunk_pieces
 from ninesight_store.columns import columns_of_runs, empty_columns
 from ninesight_store.config import HOUR_MS
-from ninesight_store.contract import Columns, Labels, Matcher
+from ninesight_store.contract import Columns, Labels, Matcher, SeriesExemplars
 from ninesight_store.damage import DamageLog
 from ninesight_store.database import Database
+from ninesight_store.exemplar_table import read_exemplars
 from ninesight_store.hot_reader import HotMeta, HotReader, PointPool
 from ninesight_store.kinds import assemble_kinds
 from ninesight_store.matchers import compile_matchers
@@ -85,6 +86,20 @@ class Reader:
         if alive.all():
             return selection.labels
         return tuple(labels for labels, lives in zip(selection.labels, alive.tolist(), strict=True) if lives)
+
+    def exemplars(
+        self, selectors: Sequence[Sequence[Matcher]], start_ms: int, end_ms: int, per_series_max: int
+    ) -> tuple[SeriesExemplars, ...]:
+        """Return the exemplars within the span of the series that any selector matches (see `Source`)."""
+        for matchers in selectors:
+            compile_matchers(matchers)
+        span = _clamped(start_ms, end_ms)
+        with self._database.reading() as connection:
+            known = self._catalog.refresh(connection)
+            if not known.starts or not selectors:
+                return ()
+            ids = np.unique(np.concatenate([known.series.selection(each).ids for each in selectors]))
+            return read_exemplars(connection, ids, known.series, span, per_series_max, self._damage)
 
     def _pieces(
         self,

@@ -49,6 +49,7 @@ class RetainReport:
     series: int = 0
     """Series dropped because no sample of theirs was left."""
     layouts: int = 0
+    exemplars: int = 0
 
 
 @dataclass(frozen=True)
@@ -73,5 +74,6 @@ class StoreStat:
     """Pages inside the database that wait to be used again."""
     oldest_ms: int | None
     newest_ms: int | None
+    exemplars: int = 0
     counters: Mapping[str, int] = field(default_factory=dict)
     """Counts since the store was opened: batches_written, samples_refused, ..."""

@@ -9,9 +9,10 @@ import sqlalchemy as sa
 from ninesight_store.catalog import Catalog
 from ninesight_store.config import StoreSettings
 from ninesight_store.damage import LAYOUT, DamageLog
+from ninesight_store.exemplar_table import ExemplarWriter
 from ninesight_store.registry import Registry
 from ninesight_store.reports import RetainReport
-from ninesight_store.schema import chunks, hot, info, layouts, series
+from ninesight_store.schema import chunks, exemplars, hot, info, layouts, series
 from ninesight_store.writer import Writer
 
 __all__ = ["Retention"]
@@ -32,11 +33,23 @@ class Retention:
         before_ms = now_ms - self._settings.retention_ms
         rows, row_samples = self._drop(hot, before_ms)
         pieces, samples = self._drop(chunks, before_ms)
-        gone_layouts, gone_series = self.drop_unused() if rows or pieces else (0, 0)
-        return RetainReport(rows, pieces, row_samples + samples, gone_series, gone_layouts)
+        traces = self._drop_exemplars(before_ms)
+        gone_layouts, gone_series = self.drop_unused() if rows or pieces or traces else (0, 0)
+        return RetainReport(rows, pieces, row_samples + samples, gone_series, gone_layouts, traces)
+
+    def _drop_exemplars(self, before_ms: int) -> int:
+        dropped = 0
+
+        def work(connection: sa.Connection, _registry: Registry) -> None:
+            nonlocal dropped
+            keeper = ExemplarWriter(self._settings)
+            dropped = keeper.retire(connection, before_ms) + keeper.trim(connection)
+
+        self._writer.alone(work)
+        return dropped
 
     def drop_unused(self) -> tuple[int, int]:
-        """Drop layouts that no row refers to, and series that no layout holds; return how many of each."""
+        """Drop layouts that no row refers to, and series without sample or exemplar; return how many of each."""
         dropped = (0, 0)
 
         def work(connection: sa.Connection, _registry: Registry) -> None:
@@ -46,6 +59,7 @@ class Retention:
             used |= set(connection.execute(sa.select(chunks.c.layout_id).distinct()).scalars())
             unused = sorted(set(known.layouts.numbers()) - used)
             alive = set(known.layouts.series_in(used).tolist())
+            alive |= set(connection.execute(sa.select(exemplars.c.series_id).distinct()).scalars())
             empty = [number for number in known.series.numbers() if number not in alive]
             if self._damage.ids(LAYOUT):
                 empty = []  # Which series a damaged layout holds cannot be told.

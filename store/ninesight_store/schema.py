@@ -1,16 +1,18 @@
-"""The tables. Format version 2; its meaning never changes, a new meaning gets a new number.
+"""The tables. Format version 3; its meaning never changes, a new meaning gets a new number.
 
     series     one row a series: its labels
     layouts    ordered series ids, shared by the rows and chunks that hold samples in that order
     hot        one row a batch, hour and kind: raw columns, durable before `write` returns
     chunks     one row a group of series with the same timestamps: compressed columns
     metadata   one row a metric
+    exemplars  one row an exemplar
     info       format version and counters
 
 Samples live in blobs only: a REAL column turns NaN into NULL and -0.0 into 0.0.
 A hot row or hourly chunk never crosses an hour, so an hour can be sealed whatever else is written.
 
 Version 2 added the checksums (checks.py). They are NULL in what version 1 wrote: read, but not checked.
+Version 3 added start timestamps (starts.py), NULL where there are none, and exemplars.
 """
 
 from __future__ import annotations
@@ -26,9 +28,11 @@ __all__ = [
     "FORMAT_VERSION",
     "INFO_KEYS",
     "POINTS",
+    "STARTS_FROM",
     "TABLES",
     "UPGRADES",
     "chunks",
+    "exemplars",
     "hot",
     "info",
     "layouts",
@@ -36,9 +40,11 @@ __all__ = [
     "series",
 ]
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 CHECKSUMS_FROM = 2
 """The first format version whose tables have checksums."""
+STARTS_FROM = 3
+"""The first format version with start timestamps and exemplars."""
 APPLICATION_ID = 0x6E696E65
 """SQLite's application_id of our files: "nine"."""
 
@@ -85,6 +91,7 @@ hot = sa.Table(
     sa.Column("times", sa.LargeBinary, nullable=False),
     sa.Column("data", sa.LargeBinary, nullable=False),
     sa.Column("checksum", sa.BigInteger, nullable=True),
+    sa.Column("starts", sa.LargeBinary, nullable=True),
     sa.Index("store_hot_by_hour", "hour", "kind", "layout_id", "start_ms", "end_ms", "count"),
     sqlite_autoincrement=True,
 )
@@ -105,6 +112,7 @@ chunks = sa.Table(
     sa.Column("ends", sa.LargeBinary, nullable=False),
     sa.Column("data", sa.LargeBinary, nullable=False),
     sa.Column("checksums", sa.LargeBinary, nullable=True),
+    sa.Column("starts", sa.LargeBinary, nullable=True),
     sa.Index("store_chunks_by_end", "end_ms", "start_ms", "layout_id", "kind", "level", "count"),
     sa.Index("store_chunks_by_layout", "layout_id", "end_ms", "start_ms", "kind"),
     sqlite_autoincrement=True,
@@ -119,10 +127,30 @@ metadata = sa.Table(
     sa.Column("help", sa.Text, nullable=False),
 )
 
+exemplars = sa.Table(
+    "store_exemplars",
+    TABLES,
+    sa.Column("series_id", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("time_ms", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("key", sa.LargeBinary(8), primary_key=True),
+    sa.Column("value", sa.LargeBinary(8), nullable=False),
+    sa.Column("labels", sa.Text, nullable=False),
+    sa.Index("store_exemplars_by_time", "time_ms"),
+    sqlite_with_rowid=False,
+)
+"""`key` is a digest of all the rest: the same exemplar twice is one row, and damage shows."""
+
 UPGRADES = {
     1: (
         "ALTER TABLE store_hot ADD COLUMN checksum BIGINT",
         "ALTER TABLE store_chunks ADD COLUMN checksums BLOB",
+    ),
+    2: (
+        "ALTER TABLE store_hot ADD COLUMN starts BLOB",
+        "ALTER TABLE store_chunks ADD COLUMN starts BLOB",
+        """CREATE TABLE store_exemplars (series_id BIGINT NOT NULL, time_ms BIGINT NOT NULL, key BLOB NOT NULL,
+        value BLOB NOT NULL, labels TEXT NOT NULL, PRIMARY KEY (series_id, time_ms, key)) WITHOUT ROWID""",
+        "CREATE INDEX store_exemplars_by_time ON store_exemplars (time_ms)",
     ),
 }
 """Version -> the statements that lead to the next one, run in one transaction."""

@@ -182,4 +182,5 @@ def _chunk_row(draft: ChunkDraft, layout_id: int, level: int) -> dict[str, objec
         "ends": draft.ends,
         "data": draft.data,
         "checksums": chunk_sums(head_sum(draft.times, draft.ends, **head), draft.series_sums),
+        "starts": draft.starts,
     }

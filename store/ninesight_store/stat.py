@@ -9,7 +9,7 @@ from ninesight_store.counters import Counters
 from ninesight_store.damage import DamageLog
 from ninesight_store.database import Database
 from ninesight_store.reports import StoreStat
-from ninesight_store.schema import FLOATS, POINTS, chunks, hot
+from ninesight_store.schema import FLOATS, POINTS, chunks, exemplars, hot
 
 __all__ = ["read_stat"]
 
@@ -33,6 +33,7 @@ def read_stat(database: Database, catalog: Catalog, counters: Counters, damage: 
         known = catalog.refresh(connection)
         hot_rows = {kind: rest for kind, *rest in connection.execute(_HOT)}
         sealed = {kind: rest for kind, *rest in connection.execute(_SEALED)}
+        traces = connection.execute(sa.select(_count).select_from(exemplars)).scalar() if known.starts else 0
         free = connection.exec_driver_sql("PRAGMA freelist_count").scalar() or 0
         page = connection.exec_driver_sql("PRAGMA page_size").scalar() or 0
     nothing = [0, 0, None, None, 0]
@@ -52,5 +53,6 @@ def read_stat(database: Database, catalog: Catalog, counters: Counters, damage: 
         free_bytes=free * page,
         oldest_ms=min((part[2] for part in parts), default=None),
         newest_ms=max((part[3] for part in parts), default=None),
+        exemplars=traces or 0,
         counters=counters.snapshot() | damage.counts(),
     )

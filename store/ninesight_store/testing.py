@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ninesight_store.builders import Point, batch_of, bits_of, histograms_of, samples_of
+from ninesight_store.builders import Point, batch_of, bits_of, exemplars_of, histograms_of, samples_of
 from ninesight_store.contract import Batch, Labels
 from ninesight_store.contract_suite import SinkSourceContract
 from ninesight_store.memory import MemoryStore
@@ -23,6 +23,7 @@ __all__ = [
     "SinkSourceContract",
     "batch_of",
     "bits_of",
+    "exemplars_of",
     "histograms_of",
     "samples_of",
 ]

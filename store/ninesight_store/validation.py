@@ -5,10 +5,19 @@ Label tables are checked once: senders reuse a `SeriesTable`, so its digest is r
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
-from ninesight_store.contract import Batch, HistogramColumns, Labels, Metadata, SeriesTable
+from ninesight_store.contract import (
+    Batch,
+    ExemplarColumns,
+    HistogramColumns,
+    Labels,
+    Metadata,
+    SeriesTable,
+)
 from ninesight_store.errors import PermanentError
 from ninesight_store.histograms import POINT_FIELDS, SLICED_FIELDS
 
@@ -21,6 +30,8 @@ CUSTOM_BOUNDS_SCHEMA = -53
 
 LABELS_BYTES_MAX = 65_536
 """Characters of all names and values of one series."""
+
+_Columns = dict[str, tuple[npt.NDArray[Any], str]]
 
 _KINDS = {"series": "iu", "timestamps": "iu", "schema": "iu", "hint": "iu"}
 
@@ -36,6 +47,7 @@ def check_table(table: SeriesTable) -> None:
 def check_batch(batch: Batch) -> None:
     """Raise PermanentError unless the columns are aligned and within bounds; labels are not looked at."""
     refused = max(len(batch.series_index), len(batch.timestamps), len(batch.values)) + len(batch.histograms)
+    refused = max(refused, 1) if len(batch.exemplars) else refused
     problem = (
         _aligned(
             {
@@ -46,7 +58,9 @@ def check_batch(batch: Batch) -> None:
         )
         or _in_range("series_index", batch.series_index, len(batch.series))
         or _timely(batch.timestamps)
+        or _starts_problem("start_timestamps", batch.start_timestamps, len(batch.timestamps))
         or _histogram_problem(batch.histograms, len(batch.series))
+        or _exemplar_problem(batch.exemplars, len(batch.series))
     )
     if problem:
         raise PermanentError(f"{problem}; {refused} samples were refused", refused=refused)
@@ -95,7 +109,7 @@ def _encodable(text: str) -> bool:
     return True
 
 
-def _aligned(columns: dict[str, tuple[npt.NDArray[np.generic], str]]) -> str | None:
+def _aligned(columns: _Columns) -> str | None:
     lengths = {name: len(array) for name, (array, _) in columns.items()}
     if len(set(lengths.values())) > 1:
         shown = ", ".join(f"{name} {length}" for name, length in lengths.items())
@@ -114,12 +128,12 @@ def _in_range(name: str, rows: npt.NDArray[np.generic], series: int) -> str | No
     return None
 
 
-def _timely(timestamps: npt.NDArray[np.generic]) -> str | None:
+def _timely(timestamps: npt.NDArray[Any], name: str = "timestamps") -> str | None:
     if not len(timestamps):
         return None
     low, high = int(timestamps.min()), int(timestamps.max())
     if low < -TIMESTAMP_MS_MAX or high > TIMESTAMP_MS_MAX:
-        return f"timestamps must be milliseconds within +-2^53, got {low}..{high}; are they in nanoseconds?"
+        return f"{name} must be milliseconds within +-2^53, got {low}..{high}; are they in nanoseconds?"
     return None
 
 
@@ -135,10 +149,36 @@ def _histogram_problem(points: HistogramColumns, series: int) -> str | None:
     )
     if problem:
         return problem
+    begun = points.start_timestamps
+    if problem := _starts_problem("histograms.start_timestamps", begun, len(points)):
+        return problem
     for offsets_name, names in SLICED_FIELDS:
         if problem := _slices_problem(points, offsets_name, names):
             return problem
     return None
+
+
+def _starts_problem(name: str, starts: npt.NDArray[Any] | None, rows: int) -> str | None:
+    if starts is None:
+        return None
+    # The rows it must have are given as a stand-in of that length.
+    columns: _Columns = {name: (starts, "iu"), "timestamps": (np.zeros(rows, np.int64), "iu")}
+    problem = _aligned(columns)
+    return problem or _timely(starts, name)
+
+
+def _exemplar_problem(exemplars: ExemplarColumns, series: int) -> str | None:
+    columns: _Columns = {
+        "exemplars.series": (exemplars.series, "iu"),
+        "exemplars.timestamps": (exemplars.timestamps, "iu"),
+        "exemplars.values": (exemplars.values, "f"),
+    }
+    if problem := _aligned(columns):
+        return problem
+    if len(exemplars.labels) != len(exemplars):
+        return f"exemplars.labels must have one entry an exemplar ({len(exemplars)}), got {len(exemplars.labels)}"
+    in_range = _in_range("exemplars.series", exemplars.series, series)
+    return in_range or _timely(exemplars.timestamps, "exemplars.timestamps")
 
 
 def _schema_problem(points: HistogramColumns) -> str | None:

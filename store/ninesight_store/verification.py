@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,20 @@ import sqlalchemy as sa
 
 from ninesight_store.blobs import fetch_by_id
 from ninesight_store.catalog import Catalog, Known
-from ninesight_store.chunk_reader import Chunk, ChunkMeta, chunk_columns, decoded, sound_part
+from ninesight_store.chunk_reader import (
+    Chunk,
+    ChunkMeta,
+    chunk_columns,
+    chunk_starts,
+    decoded,
+    sound_part,
+)
 from ninesight_store.config import HOUR_MS, StoreSettings
-from ninesight_store.damage import CHUNK, FILE, HOT, SERIES, Damage, DamageLog
+from ninesight_store.damage import CHUNK, FILE, HOT, SERIES, STARTS, Damage, DamageLog
 from ninesight_store.database import Database
 from ninesight_store.errors import StoreFormatError
-from ninesight_store.hot_reader import HotMeta, Picked, PointPool, checked_row, hot_columns
+from ninesight_store.exemplar_table import damaged_exemplars
+from ninesight_store.hot_reader import HotMeta, Picked, PointPool, checked_row, hot_columns, with_starts
 from ninesight_store.progress import Progress, Told, unheard
 from ninesight_store.schema import chunks, hot, series
 from ninesight_store.series_index import labels_key
@@ -85,8 +94,10 @@ class _Verifier:
     def run(self) -> VerifyReport:
         self._check_file()
         with self._database.reading() as connection:
-            self._catalog.refresh(connection)
+            known = self._catalog.refresh(connection)
             self._check_series(connection)
+            for each in damaged_exemplars(connection) if known.starts else ():
+                self._log.add(each)
             # Counted by the key's own tree: an index may be what is damaged.
             self._total = sum(_count(connection, table) for table in (hot, chunks))
         rows = self._each(hot, self._check_rows)
@@ -138,14 +149,17 @@ class _Verifier:
             touched = Damage(HOT, number, "", owners, meta.start_ms, meta.end_ms)
             if not meta.start_ms // HOUR_MS == meta.end_ms // HOUR_MS == hour:
                 self._log.add(replace(touched, reason=f"it is filed under hour {hour}, which is not its own"))
-            for _, *blobs in fetch_by_id(
+            for _, times, data, checksum, starts in fetch_by_id(
                 connection, hot_columns(known), [number], self._lost(HOT), together=1
             ):
-                self._unchecked += blobs[-1] is None
+                self._unchecked += checksum is None
                 try:
-                    checked_row(kind, meta, *blobs)
+                    row, _ = checked_row(kind, meta, times, data, checksum)
                 except (StoreFormatError, ValueError, KeyError, IndexError) as error:
                     self._log.add(replace(touched, reason=str(error)))
+                    continue
+                if starts is not None:
+                    with_starts(row, starts, partial(self._lost_starts, touched))
 
     def _check_chunks(self, connection: sa.Connection, known: Known, ids: Sequence[int]) -> None:
         heads = [chunks.c.id, chunks.c.kind, *(chunks.c[name] for name in _META)]
@@ -162,12 +176,18 @@ class _Verifier:
             for _, *blobs in fetch_by_id(connection, chunk_columns(known), [number], lost, together=1):
                 chunk = Chunk(kind, meta, *blobs)
                 sound = sound_part(chunk, picked, owners, self._log)
+                if chunk.starts is not None and len(sound.positions):
+                    width = meta.count // len(owners)
+                    chunk_starts(chunk, sound, owners, width, self._log)
                 if chunk.checksums is None:
                     self._unchecked += 1
                     decoded(chunk, sound, owners, _EVER, PointPool(), self._log)
 
     def _lost(self, part: str) -> Any:
         return lambda number, reason: self._log.add(Damage(part, number, reason))
+
+    def _lost_starts(self, touched: Damage, reason: str) -> None:
+        self._log.add(replace(touched, part=STARTS, reason=reason))
 
     def _labelled(self) -> tuple[Damage, ...]:
         with self._database.reading() as connection:

@@ -21,6 +21,8 @@ from ninesight_store.contract import Batch, Metadata, SeriesTable
 from ninesight_store.counters import Counters
 from ninesight_store.database import Database
 from ninesight_store.errors import StoreError
+from ninesight_store.exemplar_table import ExemplarWriter
+from ninesight_store.exemplars import fitting
 from ninesight_store.hot import HotDraft, drafts_of
 from ninesight_store.registry import Registry
 from ninesight_store.schema import hot, metadata
@@ -51,6 +53,7 @@ class Writer:
         self._queue: deque[_Pending] = deque()
         self._arrived = threading.Condition()
         self._registry = Registry()
+        self._exemplars = ExemplarWriter(settings)
         self._metadata: dict[str, Metadata] = {}
         self._checked: dict[int, SeriesTable] = {}
 
@@ -125,13 +128,27 @@ class Writer:
             rows = [self._row(pending.batch, draft) for pending in group for draft in pending.drafts]
             if rows:
                 connection.execute(sa.insert(hot), rows)
+            kept = 0
             for pending in group:
                 if pending.batch.metadata:
                     self._write_metadata(connection, pending.batch.metadata)
+                if len(pending.batch.exemplars):
+                    kept += self._write_exemplars(connection, pending.batch)
             self._registry.flush()
+        self._count_exemplars(group, kept)
         self._counters.add("commits")
         self._counters.add("batches_written", len(group))
         self._counters.add("samples_written", sum(len(pending.batch) for pending in group))
+
+    def _write_exemplars(self, connection: sa.Connection, batch: Batch) -> int:
+        ids = self._registry.ids_of(batch.series).tolist()
+        return self._exemplars.insert(connection, [(ids[row], one) for row, one in fitting(batch.exemplars)])
+
+    def _count_exemplars(self, group: list[_Pending], kept: int) -> None:
+        given = sum(len(pending.batch.exemplars) for pending in group)
+        if given:
+            self._counters.add("exemplars_written", kept)
+            self._counters.add("exemplars_left_out", given - kept)
 
     def _begin(self, connection: sa.Connection) -> None:
         known = self._catalog.refresh(connection)
@@ -146,7 +163,8 @@ class Writer:
             "count": draft.count,
         }
         checksum = row_sum(draft.body_sum, **head)
-        return {"hour": draft.hour, **head, "times": draft.times, "data": draft.data, "checksum": checksum}
+        body = {"times": draft.times, "data": draft.data, "checksum": checksum, "starts": draft.starts}
+        return {"hour": draft.hour, **head, **body}
 
     def _write_metadata(self, connection: sa.Connection, entries: tuple[Metadata, ...]) -> None:
         for entry in entries:

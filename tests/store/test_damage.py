@@ -5,11 +5,13 @@ from __future__ import annotations
 import gzip
 import random
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from ninesight_store import LocalStore, StoreFormatError, StoreSettings, labels_of, verify
-from ninesight_store.testing import Point, batch_of, bits_of, samples_of
+from ninesight_store.testing import Point, batch_of, bits_of, exemplars_of, samples_of
 
 HOUR_MS = 3_600_000
 SETTINGS = StoreSettings(seal_after_ms=0, merge_hours=2)
@@ -206,9 +208,9 @@ def test_damaged_pages_of_the_file(path):
     assert found >= 15, "most of the bytes are samples or structure"
 
 
-def unpacked(tmp_path):
+def unpacked(tmp_path, name="format1"):
     path = tmp_path / "old.db"
-    path.write_bytes(gzip.decompress((Path(__file__).parent / "format1.db.gz").read_bytes()))
+    path.write_bytes(gzip.decompress((Path(__file__).parent / f"{name}.db.gz").read_bytes()))
     return path
 
 
@@ -229,8 +231,29 @@ def test_a_file_of_format_1_is_read_and_upgraded(tmp_path):
     assert report.sound
     assert report.unchecked == 2, "the block that was merged already stays as it was"
     with sqlite3.connect(path) as connection:
-        assert connection.execute("SELECT value FROM store_info WHERE key = 'format'").fetchone() == (2,)
+        assert connection.execute("SELECT value FROM store_info WHERE key = 'format'").fetchone() == (3,)
     connection.close()
+
+
+def test_a_file_of_format_2_is_read_and_upgraded(tmp_path):
+    """A store written by format 2 reads the same before and after its upgrade, and takes what is new."""
+    path = unpacked(tmp_path, "format2")
+    with LocalStore(path, SETTINGS, read_only=True) as store:
+        before = bits_of(store.select([], *EVER))
+        assert store.exemplars([[]], *EVER) == ()
+        assert store.stat().exemplars == 0
+    assert verify(path).sound
+    with LocalStore(path, SETTINGS) as store:
+        assert bits_of(store.select([], *EVER)) == before
+        batch = batch_of({"m": [(9 * HOUR_MS, 1.0)]})
+        traces = exemplars_of([(0, {"trace_id": "a"}, 1.0, 9 * HOUR_MS)])
+        store.write(replace(batch, start_timestamps=np.array([7], np.int64), exemplars=traces))
+        store.seal(20 * HOUR_MS)
+        store.merge(30 * HOUR_MS)
+        assert bits_of(store.select([], 0, 9 * HOUR_MS - 1)) == before
+        assert store.select([], 9 * HOUR_MS, 9 * HOUR_MS).start_timestamps.tolist() == [7]
+        assert len(store.exemplars([[]], *EVER)) == 1
+    assert verify(path).sound
 
 
 def test_damage_without_checksums_is_found_by_decoding(tmp_path):
