@@ -11,6 +11,7 @@ from ninesight_store.errors import MatcherError, StoreError
 
 from ninesight_query.annotations import Annotations
 from ninesight_query.cancel import Cancelled
+from ninesight_query.contract import Answer, QueryStats, Value
 from ninesight_query.errors import (
     DeadlineError,
     ExecutionError,
@@ -55,6 +56,20 @@ class Context:
     """Whether selectors look for resets of histograms, as upstream does below histogram_count, _sum, _avg."""
     _fetched: dict[tuple[Matcher, ...], list[Fetched]] = field(default_factory=dict)
     _loaded: int = 0
+    _peak: int = 0
+    _read_s: float = 0.0
+    _began_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        self._began_s = self.clock_s()
+
+    def answer(self, value: Value) -> Answer:
+        """Return the value with what is to be said about it, and what it cost."""
+        spent_s = self.clock_s() - self._began_s
+        stats = QueryStats(
+            self._loaded, max(self._peak, self._loaded), self._read_s, max(0.0, spent_s - self._read_s)
+        )
+        return Answer(value, self.annotations.warnings, self.annotations.infos, stats)
 
     @contextmanager
     def finding_resets(self, wanted: bool) -> Iterator[None]:
@@ -78,6 +93,7 @@ class Context:
     def check_cells(self, series: int, steps: int) -> None:
         """Raise LimitError if a result of this size, beside what is loaded, is too large."""
         cells = series * steps + self._loaded
+        self._peak = max(self._peak, cells)
         if cells > self.settings.samples_max:
             raise LimitError(
                 f"a query may hold at most {self.settings.samples_max} samples, this one needs {cells} "
@@ -107,12 +123,15 @@ class Context:
 
     def _select(self, matchers: tuple[Matcher, ...], start_ms: int, end_ms: int) -> Samples:
         self.check_deadline()
+        began_s = self.clock_s()
         try:
             columns = self.source.select(matchers, start_ms, end_ms)
         except MatcherError as error:
             raise ExecutionError(str(error)) from error
         except StoreError as error:
             raise UnavailableError(f"reading the store: {error}") from error
+        finally:
+            self._read_s += self.clock_s() - began_s
         if len(columns.labels) > self.settings.series_max:
             raise LimitError(
                 f"a selector may match at most {self.settings.series_max} series, this one matches "

@@ -25,6 +25,7 @@ __all__ = [
     "Matcher",
     "Matrix",
     "Metadata",
+    "QueryStats",
     "Ragged",
     "Scalar",
     "String",
@@ -96,6 +97,20 @@ class Ragged:
 Value = Scalar | String | Vector | Matrix | Ragged
 
 
+@dataclass(frozen=True, slots=True)
+class QueryStats:
+    """What a query cost."""
+
+    samples: int
+    """Samples loaded; two buckets of a histogram count as one."""
+    samples_peak: int
+    """Most samples and cells held at a time."""
+    read_s: float
+    """Seconds spent reading the source."""
+    evaluate_s: float
+    """Seconds spent on everything else: parsing, planning, evaluating."""
+
+
 @dataclass(frozen=True)
 class Answer:
     """A result with what the engine has to say about it."""
@@ -103,6 +118,8 @@ class Answer:
     value: Value
     warnings: tuple[str, ...] = ()
     infos: tuple[str, ...] = ()
+    stats: QueryStats | None = field(default=None, compare=False)
+    """None where the engine does not know."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -226,9 +226,12 @@ def encode_success(data: bytes, warnings: Sequence[str] = (), infos: Sequence[st
     return b",".join(parts) + b"}"
 
 
-def encode_answer(answer: Answer) -> bytes:
-    """Return the whole reply to a successful query."""
-    return encode_success(encode_value(answer.value), answer.warnings, answer.infos)
+def encode_answer(answer: Answer, stats: bytes = b"") -> bytes:
+    """Return the whole reply to a successful query; `stats` is JSON that says what it cost."""
+    data = encode_value(answer.value)
+    if stats:
+        data = data[:-1] + b',"stats":' + stats + b"}"
+    return encode_success(data, answer.warnings, answer.infos)
 
 
 def encode_error(kind: str, message: str) -> bytes:

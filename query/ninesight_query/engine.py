@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
@@ -24,6 +25,7 @@ from ninesight_query.contract import Answer, Capabilities, Scalar, String, Value
 from ninesight_query.errors import ExecutionError, LimitError, ParseError, QueryError, UnavailableError
 from ninesight_query.evaluate import evaluate, range_argument
 from ninesight_query.gate import Gate
+from ninesight_query.lookback import lookback_now
 from ninesight_query.parse import parse
 from ninesight_query.pin import pinned
 from ninesight_query.plan import plan
@@ -164,8 +166,10 @@ class LocalEngine:
         for what, at_ms in (("start", start_ms), ("end", end_ms)):
             if abs(at_ms) > TIME_MS_MAX:
                 raise ParseError(f"{what} must lie within +-{TIME_MS_MAX} ms of 1970, got {at_ms}")
+        lookback_ms = lookback_now()
+        settings = self._settings if lookback_ms is None else replace(self._settings, lookback_ms=lookback_ms)
         return Context(
-            self._source, self._settings, start_ms, end_ms, step_ms, self._clock_s, until_s, cancelled_now()
+            self._source, settings, start_ms, end_ms, step_ms, self._clock_s, until_s, cancelled_now()
         )
 
     def _instant(self, query: str, at_ms: int, until_s: float) -> Answer:
@@ -187,7 +191,7 @@ class LocalEngine:
             else:
                 context.check_points(len(found))
                 value = to_vector(finished(found), at_ms)
-        return Answer(value, context.annotations.warnings, context.annotations.infos)
+        return context.answer(value)
 
     def _range(self, query: str, start_ms: int, end_ms: int, step_ms: int, until_s: float) -> Answer:
         if step_ms <= 0:
@@ -195,11 +199,12 @@ class LocalEngine:
         if end_ms < start_ms:
             raise ParseError(f"end must not be before start, got start {start_ms} ms and end {end_ms} ms")
         steps = (end_ms - start_ms) // step_ms + 1
+        # Prometheus counts the steps, not the points at their ends.
         limit = self._settings.points_per_series_max
-        if steps > limit:
+        if steps - 1 > limit:
             raise LimitError(
-                f"a range query may have at most {limit} steps, got {steps}; "
-                f"take a step of at least {-(-(end_ms - start_ms) // max(1, limit - 1))} ms"
+                f"a range query may have at most {limit} steps, got {steps - 1}; "
+                f"take a step of at least {-(-(end_ms - start_ms) // limit)} ms"
             )
         expr = self._parsed(query)
         if expr.type not in (ir.ValueType.SCALAR, ir.ValueType.VECTOR):
@@ -217,4 +222,4 @@ class LocalEngine:
         done = finished(found)
         context.check_points(int(np.count_nonzero(done.exists)))
         value = to_matrix(done, grid)
-        return Answer(value, context.annotations.warnings, context.annotations.infos)
+        return context.answer(value)

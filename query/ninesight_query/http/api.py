@@ -5,32 +5,28 @@
                  /-/healthy  /-/ready
 
 Every reply is Prometheus' envelope; 400 bad_data, 413 too large, 422 execution, 503 timeout or busy.
+Another method is 405, by which Grafana knows to ask by GET.
 """
 
 from __future__ import annotations
 
-import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from ninesight_query.contract import Engine
-from ninesight_query.errors import QueryError
 from ninesight_query.http import catalogue, queries
-from ninesight_query.http.params import Params, read_params
+from ninesight_query.http.handler import Answering, handler_of
 from ninesight_query.http.pool import EnginePool
-from ninesight_query.http.replies import accepts_gzip, error_reply, json_reply, packed
 from ninesight_query.http.settings import HttpSettings
-from ninesight_query.http.times import parse_timeout_s
 
 __all__ = ["routes"]
 
-_log = logging.getLogger(__name__)
-Answering = Callable[[Request, Params], bytes]
-Handler = Callable[[Request], Awaitable[Response]]
+_BOTH = ("GET", "POST")
+_GET = ("GET",)
 
 
 def _wall_ms() -> int:
@@ -52,27 +48,21 @@ def routes(
     limits = settings or HttpSettings()
     workers = pool or EnginePool(limits.workers_max, limits.queue_max)
 
-    def handler(answering: Answering) -> Handler:
-        return _handler(answering, limits, workers)
+    def route(path: str, answering: Answering, methods: tuple[str, ...]) -> Route:
+        return Route(f"/api/v1/{path}", handler_of(answering, limits, workers), methods=list(methods))
 
-    both = ["GET", "POST"]
     return [
-        Route(
-            "/api/v1/query", handler(lambda _, p: queries.query(engine, p, limits, now_ms())), methods=both
+        route("query", lambda asked: queries.query(engine, asked, now_ms()), _BOTH),
+        route("query_range", lambda asked: queries.query_range(engine, asked, limits), _BOTH),
+        route("series", lambda asked: catalogue.series(engine, asked.params), _BOTH),
+        route("labels", lambda asked: catalogue.label_names(engine, asked.params), _BOTH),
+        route(
+            "label/{name}/values",
+            lambda asked: catalogue.label_values(engine, asked.params, asked.path["name"]),
+            _GET,
         ),
-        Route(
-            "/api/v1/query_range",
-            handler(lambda _, p: queries.query_range(engine, p, limits, now_ms())),
-            methods=both,
-        ),
-        Route("/api/v1/series", handler(lambda _, p: catalogue.series(engine, p)), methods=both),
-        Route("/api/v1/labels", handler(lambda _, p: catalogue.label_names(engine, p)), methods=both),
-        Route(
-            "/api/v1/label/{name}/values",
-            handler(lambda r, p: catalogue.label_values(engine, p, r.path_params["name"])),
-        ),
-        Route("/api/v1/metadata", handler(lambda _, p: catalogue.metadata(engine, p))),
-        Route("/api/v1/status/buildinfo", handler(lambda *_: catalogue.build_info(limits))),
+        route("metadata", lambda asked: catalogue.metadata(engine, asked.params), _GET),
+        route("status/buildinfo", lambda _: catalogue.build_info(limits), _GET),
         Route("/-/healthy", _healthy),
         Route("/-/ready", _ready),
     ]
@@ -84,29 +74,3 @@ async def _healthy(_: Request) -> Response:
 
 async def _ready(_: Request) -> Response:
     return PlainTextResponse("Ninesight is Ready.\n")
-
-
-def _handler(answering: Answering, settings: HttpSettings, pool: EnginePool) -> Handler:
-    """Wrap an answering function: parameters before, errors and compression after."""
-
-    async def handle(request: Request) -> Response:
-        try:
-            params = await read_params(request, settings)
-            timeout = params.first("timeout")
-            timeout_s = min(parse_timeout_s(timeout), settings.timeout_s) if timeout else settings.timeout_s
-            wants_gzip = accepts_gzip(request)
-
-            def work() -> tuple[bytes, bool]:
-                body = answering(request, params)
-                small = len(body) < settings.gzip_bytes_min
-                return (body, False) if small or not wants_gzip else (packed(body), True)
-
-            body, gzipped = await pool.run(work, timeout_s)
-        except QueryError as error:
-            return error_reply(error)
-        except Exception as error:
-            _log.exception("answering %s", request.url.path)
-            return error_reply(error)
-        return json_reply(body, gzipped=gzipped)
-
-    return handle

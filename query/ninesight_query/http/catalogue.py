@@ -27,7 +27,8 @@ def _encoded(items: Sequence[str], limit: int) -> bytes:
 def series(engine: Engine, params: Params) -> bytes:
     """List the series that match any `match[]`."""
     limit, selectors = params.limit(), params.selectors(required=True)
-    found = engine.series(selectors, *params.span_ms())
+    start_ms, end_ms = params.span_ms()
+    found = engine.series(selectors, start_ms, end_ms) if start_ms <= end_ms else ()
     cut = found[:limit] if limit else found
     body = b"[" + b",".join(map(encode_labels, cut)) + b"]"
     return encode_success(body, (_TRUNCATED,) if len(cut) < len(found) else ())
@@ -35,8 +36,9 @@ def series(engine: Engine, params: Params) -> bytes:
 
 def label_names(engine: Engine, params: Params) -> bytes:
     """List label names, of all series or of those that match."""
-    limit = params.limit()
-    return _encoded(engine.label_names(params.selectors(), *params.span_ms()), limit)
+    limit, selectors = params.limit(), params.selectors()
+    start_ms, end_ms = params.span_ms()
+    return _encoded(engine.label_names(selectors, start_ms, end_ms) if start_ms <= end_ms else (), limit)
 
 
 def unescape_label(name: str) -> str:
@@ -62,17 +64,24 @@ def unescape_label(name: str) -> str:
 
 def label_values(engine: Engine, params: Params, name: str) -> bytes:
     """List the values of one label, over all series or those that match."""
-    label, limit = unescape_label(name), params.limit()
+    label, limit, selectors = unescape_label(name), params.limit(), params.selectors()
+    start_ms, end_ms = params.span_ms()
     if not label:
         raise ParseError("a label name must not be empty; ask /api/v1/label/<name>/values")
-    return _encoded(engine.label_values(label, params.selectors(), *params.span_ms()), limit)
+    found = engine.label_values(label, selectors, start_ms, end_ms) if start_ms <= end_ms else ()
+    return _encoded(found, limit)
 
 
 def metadata(engine: Engine, params: Params) -> bytes:
-    """Tell type, unit and help of metrics; `metric` asks for one."""
-    limit, wanted = params.limit(), params.first("metric")
+    """Tell type, unit and help of metrics; `metric` asks for one.
+
+    As in Prometheus `limit=0` is no metric at all, a negative one every metric. There is one entry a metric,
+    so any `limit_per_metric` holds.
+    """
+    limit, wanted = params.whole("limit", -1), params.first("metric")
+    params.whole("limit_per_metric", -1)
     found = [entry for entry in engine.metadata() if not wanted or entry.metric == wanted]
-    cut = found[:limit] if limit else found
+    cut = found[:limit] if limit >= 0 else found
     body = {entry.metric: [{"type": entry.kind, "help": entry.help, "unit": entry.unit}] for entry in cut}
     return encode_success(orjson.dumps(body))
 

@@ -24,7 +24,7 @@ _STATUS = {
     "not_found": 404,
     "execution": 422,
     "timeout": 503,
-    "canceled": 503,
+    "canceled": 499,
     "unavailable": 503,
 }
 

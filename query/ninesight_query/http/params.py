@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from urllib.parse import parse_qsl
 
@@ -17,13 +18,17 @@ from ninesight_query.parse import parse_selector
 __all__ = ["Params", "read_params"]
 
 _FORM = "application/x-www-form-urlencoded"
+_WHOLE = re.compile(r"[+-]?[0-9]{1,18}", re.ASCII)
+_ON = frozenset({"1", "t", "T", "true", "TRUE", "True"})
+_OFF = frozenset({"0", "f", "F", "false", "FALSE", "False"})
 
 
 class Params:
     """Parsed parameters. Every reader raises ParseError that names the parameter."""
 
-    def __init__(self, pairs: Sequence[tuple[str, str]]) -> None:
+    def __init__(self, pairs: Sequence[tuple[str, str]], *, selectors_max: int = 200) -> None:
         self._pairs = pairs
+        self._selectors_max = selectors_max
 
     def all(self, name: str) -> tuple[str, ...]:
         """Return every value of a parameter, in order."""
@@ -45,10 +50,13 @@ class Params:
         text = self.first(name)
         return parse_time_ms(text, name) if text else default_ms
 
-    def span_ms(self) -> tuple[int, int]:
-        """Return (start, end) in milliseconds; all of time where they are not given."""
+    def span_ms(self, *, ordered: bool = False) -> tuple[int, int]:
+        """Return (start, end) in milliseconds; all of time where they are not given.
+
+        Prometheus' catalogue finds nothing in a span whose end lies before its start; its queries refuse it.
+        """
         start_ms, end_ms = self.time_ms("start", TIME_MIN_MS), self.time_ms("end", TIME_MAX_MS)
-        if end_ms < start_ms:
+        if ordered and end_ms < start_ms:
             raise ParseError(
                 f'invalid parameter "end": end timestamp must not be before start time, '
                 f"got start {self.first('start')} and end {self.first('end')}; swap them"
@@ -64,9 +72,34 @@ class Params:
             raise ParseError(f'invalid parameter "{name}": it must be a whole number from 0 on, got {text!r}')
         return int(text[:18])
 
+    def whole(self, name: str, default: int) -> int:
+        """Return a whole number that may be negative."""
+        text = self.first(name)
+        if not text:
+            return default
+        if not _WHOLE.fullmatch(text):
+            raise ParseError(f'invalid parameter "{name}": {name} must be a number, got {text[:80]!r}')
+        return int(text)
+
+    def flag(self, name: str) -> bool:
+        """Return a switch: 1, t, true or 0, f, false, as Go reads them; absent is off."""
+        text = self.first(name)
+        if text in _ON:
+            return True
+        if text and text not in _OFF:
+            raise ParseError(
+                f'invalid parameter "{name}": it must be true or false, got {text[:80]!r}; leave it out for false'
+            )
+        return False
+
     def selectors(self, *, required: bool = False) -> tuple[tuple[Matcher, ...], ...]:
-        """Return the matchers of every `match[]`."""
+        """Return the matchers of every `match[]`, at most `selectors_max`."""
         texts = self.all("match[]")
+        if len(texts) > self._selectors_max:
+            raise ParseError(
+                f'invalid parameter "match[]": there may be at most {self._selectors_max} selectors, '
+                f"got {len(texts)}; join them as one with a regular expression"
+            )
         if required and not texts:
             raise ParseError(
                 'invalid parameter "match[]": no match[] parameter provided; add match[]=up or another selector'
@@ -117,4 +150,4 @@ async def read_params(request: Request, settings: HttpSettings) -> Params:
         except UnicodeDecodeError as error:
             raise ParseError("a form body must be URL-encoded ASCII, got other bytes") from error
     pairs += _pairs(request.url.query, settings.fields_max)
-    return Params(pairs)
+    return Params(pairs, selectors_max=settings.selectors_max)

@@ -21,6 +21,8 @@ class HttpSettings:
     """Size of a form body, in bytes."""
     fields_max: int = 1_000
     """Parameters of one request."""
+    selectors_max: int = 200
+    """`match[]` of one request."""
     timeout_s: float = 120.0
     """Longest a client waits for one query; a smaller `timeout` parameter wins."""
     gzip_bytes_min: int = 1_024

@@ -9,7 +9,14 @@ from datetime import UTC, datetime
 from ninesight_query.durations import duration_ms
 from ninesight_query.errors import ParseError
 
-__all__ = ["TIME_MAX_MS", "TIME_MIN_MS", "parse_step_ms", "parse_time_ms", "parse_timeout_s"]
+__all__ = [
+    "TIME_MAX_MS",
+    "TIME_MIN_MS",
+    "parse_lookback_ms",
+    "parse_step_ms",
+    "parse_time_ms",
+    "parse_timeout_s",
+]
 
 TIME_MAX_MS = 1 << 53
 """Times beyond are cut: 285,000 years from 1970 are enough for "everything"."""
@@ -22,8 +29,8 @@ _FAR_FUTURE = "+292277025-08-18T07:12:54.999999999Z"
 
 
 def _number(text: str) -> float | None:
-    # Python reads 1_000 and non-ASCII digits as numbers; a wire format does not.
-    if "_" in text or not text.isascii():
+    # Python reads 1_000, blanks around and non-ASCII digits as numbers; a wire format does not.
+    if "_" in text or not text.isascii() or text.strip() != text:
         return None
     try:
         value = float(text)
@@ -71,8 +78,15 @@ def _duration_s(text: str, name: str) -> float:
 
 
 def parse_step_ms(text: str) -> int:
-    """Return the step of a range query in milliseconds, at least 1. Raises ParseError."""
-    step_ms = round(min(max(_duration_s(text, "step") * 1000.0, 0.0), TIME_MAX_MS))
+    """Return the step of a range query in milliseconds, at least 1. Raises ParseError.
+
+    As in Prometheus seconds are cut to nanoseconds, then to milliseconds: 33.3 is 33.299 s, `33300ms` is not.
+    """
+    seconds = _duration_s(text, "step")
+    if _number(text) is None:
+        step_ms = round(seconds * 1000.0)
+    else:
+        step_ms = int(min(max(seconds, 0.0), TIME_MAX_MS / 1000.0) * 1e9) // 1_000_000
     if not step_ms:
         raise ParseError(
             f'invalid parameter "step": zero or negative query resolution step widths are not accepted, '
@@ -81,9 +95,12 @@ def parse_step_ms(text: str) -> int:
     return step_ms
 
 
+def parse_lookback_ms(text: str) -> int | None:
+    """Return a lookback in milliseconds; 0 or less is None, the engine's own. Raises ParseError."""
+    lookback_ms = round(min(_duration_s(text, "lookback_delta") * 1000.0, TIME_MAX_MS))
+    return lookback_ms if lookback_ms > 0 else None
+
+
 def parse_timeout_s(text: str) -> float:
-    """Return a timeout in seconds. Raises ParseError."""
-    timeout_s = _duration_s(text, "timeout")
-    if timeout_s <= 0:
-        raise ParseError(f'invalid parameter "timeout": it must be above 0, got {text!r}; write 30s')
-    return timeout_s
+    """Return a timeout in seconds; 0 or less is over already, as in Prometheus. Raises ParseError."""
+    return _duration_s(text, "timeout")

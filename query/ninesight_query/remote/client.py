@@ -14,7 +14,14 @@ from typing import Protocol, TypeVar
 
 import httpx2
 
-from ninesight_query.errors import DeadlineError, LimitError, QueryError, UnavailableError
+from ninesight_query.cancel import cancelled_now
+from ninesight_query.errors import (
+    DeadlineError,
+    LimitError,
+    QueryCancelledError,
+    QueryError,
+    UnavailableError,
+)
 from ninesight_query.remote.failures import Refusal, refusal_of
 from ninesight_query.remote.settings import RemoteSettings
 
@@ -141,6 +148,7 @@ class RemoteClient:
 
     def _read(self, response: httpx2.Response, reader: BodyReader[T], deadline: float) -> T:
         size, size_max = 0, self._settings.response_bytes_max
+        cancelled = cancelled_now()
         try:
             for chunk in response.iter_bytes():
                 size += len(chunk)
@@ -151,6 +159,8 @@ class RemoteClient:
                     )
                 if self._clock_s() > deadline:
                     raise self._late()
+                if cancelled():
+                    raise QueryCancelledError("the query was cancelled while its answer arrived")
                 reader.feed(chunk)
             return reader.end()
         except QueryError as error:

@@ -25,6 +25,7 @@ from ninesight_query.errors import (
     QueryError,
     UnavailableError,
 )
+from ninesight_query.lookback import lookback_now
 from ninesight_query.parse import parse
 from ninesight_query.remote.answers import instant_value, matrix_value
 from ninesight_query.remote.client import Form, RemoteClient
@@ -179,6 +180,9 @@ class RemoteEngine:
     ) -> tuple[Mapping[str, Any], AnswerReader]:
         server = self._known()
         form += [("timeout", f"{self._settings.timeout_s:.3f}"), *server.parameters]
+        lookback_ms = lookback_now()
+        if lookback_ms is not None:
+            form.append((server.lookback_parameter, f"{lookback_ms}ms"))
         readers: list[AnswerReader] = []
 
         def reader() -> AnswerReader:
@@ -219,11 +223,11 @@ def _check_grid(start_ms: int, end_ms: int, step_ms: int, limit: int) -> None:
         raise ParseError(f"step must be positive, got {step_ms} ms")
     if end_ms < start_ms:
         raise ParseError(f"end must not be before start, got start {start_ms} ms and end {end_ms} ms")
-    steps = (end_ms - start_ms) // step_ms + 1
+    steps = (end_ms - start_ms) // step_ms
     if steps > limit:
         raise LimitError(
             f"a range query may have at most {limit} steps, got {steps}; "
-            f"take a step of at least {-(-(end_ms - start_ms) // max(1, limit - 1))} ms"
+            f"take a step of at least {-(-(end_ms - start_ms) // limit)} ms"
         )
 
 

@@ -28,6 +28,8 @@ class Server:
     capabilities: Capabilities
     parameters: tuple[tuple[str, str], ...] = ()
     """Added to each query."""
+    lookback_parameter: str = "lookback_delta"
+    """How it is told another lookback for one query."""
     span_ms: tuple[int, int] | None = None
     """Times that the catalogue understands; None: all."""
 
@@ -58,7 +60,7 @@ def server_of(build: Mapping[str, Any], headers: Mapping[str, str]) -> Server:
             differences=_METRICSQL,
         )
         # nocache: without it times are moved to multiples of the step, and the newest 30 s are hidden.
-        return Server(can, (("nocache", "1"),), (_DAY_MS, 1 << 42))
+        return Server(can, (("nocache", "1"),), "max_lookback", (_DAY_MS, 1 << 42))
     if application == "ninesight":
         return Server(Capabilities("ninesight", version=version))
     if "mimir" in application or "cortex" in application or build.get("features"):

@@ -1,0 +1,35 @@
+"""Another lookback for one question, as `lookback_delta` of the HTTP API asks for it.
+
+    with looking_back(60_000):              # in the thread that asks
+        engine.instant("up", at_ms)
+
+A context variable, so it holds for one thread (or task); the inner one wins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+__all__ = ["lookback_now", "looking_back"]
+
+_CURRENT: ContextVar[int | None] = ContextVar("ninesight_query_lookback_ms", default=None)
+
+
+@contextmanager
+def looking_back(lookback_ms: int | None) -> Iterator[None]:
+    """Let what is asked inside look back this many milliseconds (above 0); None changes nothing."""
+    if lookback_ms is None:
+        yield
+        return
+    token = _CURRENT.set(lookback_ms)
+    try:
+        yield
+    finally:
+        _CURRENT.reset(token)
+
+
+def lookback_now() -> int | None:
+    """Return the lookback asked for in this thread, None for the engine's own."""
+    return _CURRENT.get()
