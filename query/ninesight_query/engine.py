@@ -30,6 +30,7 @@ from ninesight_query.parse import parse
 from ninesight_query.pin import pinned
 from ninesight_query.plan import plan
 from ninesight_query.settings import EngineSettings
+from ninesight_query.syntax.computed import resolve
 
 __all__ = ["LocalEngine"]
 
@@ -175,6 +176,7 @@ class LocalEngine:
     def _instant(self, query: str, at_ms: int, until_s: float) -> Answer:
         expr = self._parsed(query)
         context = self._context(at_ms, at_ms, 0, until_s)
+        expr = resolve(expr, at_ms, at_ms, 0)
         grid = Grid(at_ms, 1, 1)
         plan(expr, grid, context)
         value: Value
@@ -213,6 +215,7 @@ class LocalEngine:
                 "put a function such as rate() around a range vector"
             )
         context = self._context(start_ms, end_ms, step_ms, until_s)
+        expr = resolve(expr, start_ms, end_ms, step_ms)
         grid = Grid(start_ms, step_ms, steps)
         plan(expr, grid, context)
         found = evaluate(expr, grid, context)

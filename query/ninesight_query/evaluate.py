@@ -111,8 +111,21 @@ def _negate(value: Evaluated, context: Context) -> Evaluated:
 
 
 def _binary(node: ir.Binary, grid: Grid, context: Context) -> Evaluated:
+    """Evaluate a chain of operators from its innermost left operand out, without a level of stack for each."""
+    chain = [node]
     with context.finding_resets(False):
-        left, right = evaluate(node.left, grid, context), evaluate(node.right, grid, context)
+        while isinstance(inner := chain[-1].left, ir.Binary) and not (
+            grid.count > 1 and ir.step_invariant(inner)
+        ):
+            chain.append(inner)
+        left = evaluate(inner, grid, context)
+        for each in reversed(chain):
+            context.check_deadline()
+            left = _operated(each, left, evaluate(each.right, grid, context), context)
+    return left
+
+
+def _operated(node: ir.Binary, left: Evaluated, right: Evaluated, context: Context) -> Evaluated:
     if isinstance(left, Scalars) and isinstance(right, Scalars):
         return binary.scalar_scalar(node.op, left, right)
     if isinstance(left, Block) and isinstance(right, Block):

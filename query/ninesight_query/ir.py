@@ -1,14 +1,16 @@
 """The expression tree of a query: our own, frozen, free of the parser that made it.
 
 Durations and timestamps are int milliseconds. Parentheses leave no node.
-Every node knows its value type: scalar, vector, matrix (a range vector) or string.
+Every node knows its value type: scalar, vector, matrix (a range vector) or string, and where it stood
+in the text; two trees are equal whatever their positions.
 """
 
 from __future__ import annotations
 
 import enum
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from ninesight_store.contract import Matcher
 
@@ -19,10 +21,13 @@ __all__ = [
     "Binary",
     "Call",
     "Cardinality",
+    "Computed",
     "Expr",
+    "Extension",
     "Matching",
     "Negate",
     "NumberLiteral",
+    "Position",
     "RangeSelector",
     "Selector",
     "StringLiteral",
@@ -55,6 +60,32 @@ class Cardinality(enum.StrEnum):
     """and, or, unless."""
 
 
+class Extension(enum.StrEnum):
+    """How a selector looks beyond the edges of its range."""
+
+    NONE = ""
+    ANCHORED = "anchored"
+    """The newest sample before the range stands at its start."""
+    SMOOTHED = "smoothed"
+    """The values at both edges are interpolated between the samples around them."""
+
+
+class Position(NamedTuple):
+    """Where a node begins in the query: lines and columns from 1, columns in bytes as Prometheus counts."""
+
+    line: int
+    column: int
+
+
+@dataclass(frozen=True, slots=True)
+class Computed:
+    """A duration that depends on the query's own step or range, in seconds once worked out."""
+
+    op: str
+    """One of + - * / % ^ min_of max_of (two operands), - (one), step, range (none)."""
+    operands: tuple[Computed | float, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class At:
     """An `@` modifier: a fixed time, or the start or end of the whole query."""
@@ -74,6 +105,7 @@ class NumberLiteral:
     """A number."""
 
     value: float
+    position: Position | None = field(default=None, compare=False, repr=False)
 
     type = ValueType.SCALAR
 
@@ -83,6 +115,7 @@ class StringLiteral:
     """A string."""
 
     value: str
+    position: Position | None = field(default=None, compare=False, repr=False)
 
     type = ValueType.STRING
 
@@ -94,6 +127,10 @@ class Selector:
     matchers: tuple[Matcher, ...]
     offset_ms: int = 0
     at: At | None = None
+    extension: Extension = Extension.NONE
+    offset_by: Computed | None = None
+    """Where given, what offset_ms is to be worked out from; see `resolve`."""
+    position: Position | None = field(default=None, compare=False, repr=False)
 
     type = ValueType.VECTOR
 
@@ -104,6 +141,8 @@ class RangeSelector:
 
     selector: Selector
     range_ms: int
+    range_by: Computed | None = None
+    position: Position | None = field(default=None, compare=False, repr=False)
 
     type = ValueType.MATRIX
 
@@ -118,6 +157,10 @@ class Subquery:
     """None: the engine's default step."""
     offset_ms: int = 0
     at: At | None = None
+    range_by: Computed | None = None
+    step_by: Computed | None = None
+    offset_by: Computed | None = None
+    position: Position | None = field(default=None, compare=False, repr=False)
 
     type = ValueType.MATRIX
 
@@ -129,6 +172,7 @@ class Call:
     name: str
     args: tuple[Expr, ...]
     type: ValueType
+    position: Position | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +184,7 @@ class Aggregate:
     param: Expr | None = None
     labels: tuple[str, ...] = ()
     without: bool = False
+    position: Position | None = field(default=None, compare=False, repr=False)
 
     type = ValueType.VECTOR
 
@@ -167,12 +212,13 @@ class Binary:
     right: Expr
     matching: Matching = Matching()
     return_bool: bool = False
+    position: Position | None = field(default=None, compare=False, repr=False)
+    type: ValueType = field(init=False, compare=False, repr=False)
+    """A scalar if both sides are scalars, else a vector. Kept, because chains of operators nest deep."""
 
-    @property
-    def type(self) -> ValueType:
-        """A scalar if both sides are scalars, else a vector."""
+    def __post_init__(self) -> None:
         both = self.left.type is ValueType.SCALAR and self.right.type is ValueType.SCALAR
-        return ValueType.SCALAR if both else ValueType.VECTOR
+        object.__setattr__(self, "type", ValueType.SCALAR if both else ValueType.VECTOR)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,11 +226,12 @@ class Negate:
     """Unary minus."""
 
     expr: Expr
+    position: Position | None = field(default=None, compare=False, repr=False)
+    type: ValueType = field(init=False, compare=False, repr=False)
+    """The type of its operand."""
 
-    @property
-    def type(self) -> ValueType:
-        """The type of its operand."""
-        return self.expr.type
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "type", self.expr.type)
 
 
 Expr = (
@@ -218,18 +265,24 @@ def children(expr: Expr) -> tuple[Expr, ...]:
 
 
 def walk(expr: Expr) -> Iterator[Expr]:
-    """Yield the node and all below it, parents first."""
-    yield expr
-    for child in children(expr):
-        yield from walk(child)
+    """Yield the node and all below it, parents first, operands in the order of the text."""
+    waiting = [expr]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        waiting.extend(reversed(children(node)))
 
 
 def step_invariant(expr: Expr) -> bool:
     """Say whether the value is the same at every step: only `@`-pinned selectors and literals below."""
-    match expr:
-        case Selector() | Subquery():
-            return expr.at is not None
-        case Call() if expr.name in TIME_DEPENDENT:
+    waiting = [expr]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, Selector | Subquery):
+            if node.at is None:
+                return False
+        elif isinstance(node, Call) and node.name in TIME_DEPENDENT:
             return False
-        case _:
-            return all(step_invariant(child) for child in children(expr))
+        else:
+            waiting.extend(children(node))
+    return True

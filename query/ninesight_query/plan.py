@@ -32,22 +32,24 @@ def plan(expr: ir.Expr, grid: Grid, context: Context) -> None:
 
 
 def _visit(expr: ir.Expr, grid: Grid, context: Context, spans: Spans) -> None:
-    match expr:
-        case ir.RangeSelector():
-            span = selector_span(expr.selector, expr.range_ms, grid, context)
-            spans.setdefault(expr.selector.matchers, []).append(span)
-        case ir.Selector():
-            span = selector_span(expr, context.settings.lookback_ms, grid, context)
-            spans.setdefault(expr.matchers, []).append(span)
-        case ir.Subquery():
-            inner = subquery_grid(expr, grid, context)
-            # Before any array of that many times is made.
-            context.check_cells(1, inner.count)
-            if inner.count:
-                _visit(expr.expr, inner, context, spans)
-        case _:
-            for child in ir.children(expr):
-                _visit(child, grid, context, spans)
+    waiting = [(expr, grid)]
+    while waiting:
+        node, at = waiting.pop()
+        match node:
+            case ir.RangeSelector():
+                span = selector_span(node.selector, node.range_ms, at, context)
+                spans.setdefault(node.selector.matchers, []).append(span)
+            case ir.Selector():
+                span = selector_span(node, context.settings.lookback_ms, at, context)
+                spans.setdefault(node.matchers, []).append(span)
+            case ir.Subquery():
+                inner = subquery_grid(node, at, context)
+                # Before any array of that many times is made.
+                context.check_cells(1, inner.count)
+                if inner.count:
+                    waiting.append((node.expr, inner))
+            case _:
+                waiting.extend((child, at) for child in reversed(ir.children(node)))
 
 
 def _joined(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:

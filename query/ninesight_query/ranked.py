@@ -14,6 +14,7 @@ from ninesight_query.aggregate_histograms import annotate_ignored
 from ninesight_query.block import Block, Bool, merge_same_labels
 from ninesight_query.context import Context
 from ninesight_query.errors import ExecutionError
+from ninesight_query.syntax.literals import is_utf8, quote
 from ninesight_query.text import format_float, format_histogram
 
 __all__ = ["count_values", "ranked"]
@@ -97,8 +98,8 @@ def _drawn(labels: Labels) -> float:
 
 def count_values(node: ir.Aggregate, block: Block, name: str, context: Context) -> Block:
     """Count equal values per group; the value becomes the label `name`."""
-    if not name:
-        raise ExecutionError(f'invalid label name "{name}"')
+    if not name or not is_utf8(name):
+        raise ExecutionError(f"invalid label name {quote(name)}")
     exists = block.exists
     counts: dict[Labels, Float64] = {}
     names = frozenset(node.labels) | (frozenset() if node.without else {name})
