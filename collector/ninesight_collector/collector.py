@@ -1,7 +1,7 @@
 """Everything the configuration asks for, running.
 
 scrape targets, GPUs, host, ourselves ─► Schedule ─► Delivery ─► sink
-OTLP senders ─► routes() ──────────────────────────────────────► sink
+OTLP and remote-write senders ─► routes() ─────────────────────► sink
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ from ninesight_collector.gpu import (
 )
 from ninesight_collector.host_sampler import HostSampler
 from ninesight_collector.otlp import OtlpSettings, Receiver
+from ninesight_collector.remote_write import ReceiverSettings, WriteReceiver
+from ninesight_collector.remote_write.receiver import PATH as WRITE_PATH
 from ninesight_collector.schedule import Schedule, Task, offset_s
 from ninesight_collector.scrape import Scraper, scrape_client, scrape_settings
 from ninesight_collector.self_sampler import SelfSampler
@@ -90,6 +92,9 @@ class Collector:
         self._instance = config.instance or socket.gethostname()
         self._delivery = Delivery(sink, self.counters, batches_max=config.retry_batches_max)
         self._receiver = Receiver(sink, OtlpSettings.of(config.otlp), self.counters, now_ms)
+        self._writes = WriteReceiver(
+            sink, ReceiverSettings.of(config.remote_write_receiver), self.counters, now_ms
+        )
         self._client = scrape_client()
         self._gpu = _gpu_sampler(config.gpu, self._instance, now_ms, gpu_load, model_of)
         self._watched = self._watch()
@@ -118,15 +123,22 @@ class Collector:
         return finished
 
     def routes(self) -> list[Route]:
-        """Return the receiver's routes; none if otlp is off."""
-        if not self.config.otlp.enabled:
-            return []
-        return [Route("/v1/metrics", self._receiver.answer, methods=["POST"])]
+        """Return the routes of the receivers that are on."""
+        found = []
+        if self.config.otlp.enabled:
+            found.append(Route("/v1/metrics", self._receiver.answer, methods=["POST"]))
+        if self.config.remote_write_receiver.enabled:
+            found.append(Route(WRITE_PATH, self._writes.answer, methods=["POST"]))
+        return found
 
     def targets(self) -> tuple[TargetView, ...]:
         """Return everything watched, for a status page. Safe to call from any thread."""
-        views = tuple(watched.view() for watched in self._watched)
-        return (*views, self._receiver.view()) if self.config.otlp.enabled else views
+        views = [watched.view() for watched in self._watched]
+        if self.config.otlp.enabled:
+            views.append(self._receiver.view())
+        if self.config.remote_write_receiver.enabled:
+            views.append(self._writes.view())
+        return tuple(views)
 
     def _watch(self) -> list[_Watched]:
         config = self.config

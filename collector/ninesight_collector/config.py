@@ -15,6 +15,7 @@ __all__ = [
     "GpuConfig",
     "HostConfig",
     "OtlpConfig",
+    "RemoteWriteReceiverConfig",
     "ScenarioConfig",
     "ScrapeConfig",
 ]
@@ -44,6 +45,25 @@ class OtlpConfig(_Model):
     """Longest label value in bytes; a point with a longer one is refused."""
     resource_labels: tuple[str, ...] = ("simulated", "deployment.environment", "deployment.environment.name")
     """Resource attributes that become labels, besides service.name (job) and service.instance.id (instance)."""
+    token: SecretStr | None = None
+    """Bearer token that senders must show; none by default (the listener is on loopback)."""
+
+
+class RemoteWriteReceiverConfig(_Model):
+    """The remote-write receiver, `POST /api/v1/write`, versions 1.0 and 2.0."""
+
+    enabled: bool = True
+    """Whether the route is offered."""
+    body_bytes_max: int = Field(default=16 << 20, ge=1 << 10)
+    """Largest body in bytes, as sent and after decompression; above it the answer is 413."""
+    body_timeout: Duration = 10.0
+    """How long a sender may take to send its body; above it the answer is 408."""
+    in_flight_max: int = Field(default=8, ge=1, le=256)
+    """Requests worked on at once; above it the answer is 503 with Retry-After."""
+    labels_max: int = Field(default=64, ge=4)
+    """Most labels of one series; a series with more is refused."""
+    label_value_bytes_max: int = Field(default=4096, ge=16)
+    """Longest label name or value; a series with a longer one is refused."""
     token: SecretStr | None = None
     """Bearer token that senders must show; none by default (the listener is on loopback)."""
 
@@ -188,6 +208,7 @@ class CollectorConfig(_Model):
     instance: str = ""
     """The `instance` label of this host's own series; the host name by default."""
     otlp: OtlpConfig = Field(default_factory=OtlpConfig)
+    remote_write_receiver: RemoteWriteReceiverConfig = Field(default_factory=RemoteWriteReceiverConfig)
     scrape: tuple[ScrapeConfig, ...] = ()
     gpu: GpuConfig = Field(default_factory=GpuConfig)
     host: HostConfig = Field(default_factory=HostConfig)

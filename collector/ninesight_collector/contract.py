@@ -42,7 +42,7 @@ class TargetView:
     """One watched thing as a status page shows it."""
 
     kind: str
-    """scrape, gpu, host, self or otlp."""
+    """scrape, gpu, host, self, otlp or remote_write_receiver."""
     name: str
     """The job, or the sampler's name."""
     url: str

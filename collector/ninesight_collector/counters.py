@@ -32,6 +32,9 @@ METRICS = MappingProxyType(
             "counter", ("reason",), "Samples taken and then lost: retry buffer full, or refused by the sink."
         ),
         "otlp_requests_total": Declared("counter", ("code",), "OTLP requests answered, by HTTP status."),
+        "remote_write_requests_total": Declared(
+            "counter", ("code",), "Remote-write requests answered, by HTTP status."
+        ),
         "scrapes_total": Declared("counter", ("job",), "Scrapes done, failed ones included."),
         "scrape_failures_total": Declared(
             "counter", ("job", "reason"), "Scrapes that found the target down."

@@ -68,8 +68,11 @@ def test_everything_runs_together_and_stops_without_a_thread_left(serve, until, 
         body = {"Content-Type": "application/json"}
         answer = httpx2.post(f"{address}/v1/metrics", content="{}", headers=body, trust_env=False)
         assert answer.status_code == 200
+        # An empty block of snappy: a request without series.
+        assert httpx2.post(f"{address}/api/v1/write", content=b"\0", trust_env=False).status_code == 204
         until(lambda: all(view.up for view in collector.targets()), 30, "everything being up")
-        assert [view.kind for view in collector.targets()] == ["scrape", "gpu", "host", "self", "otlp"]
+        kinds = ["scrape", "gpu", "host", "self", "otlp", "remote_write_receiver"]
+        assert [view.kind for view in collector.targets()] == kinds
         view = _view(collector, "scrape")
         assert (view.name, view.samples) == ("app", 4)
         assert view.url == f"http://127.0.0.1:{server.server_port}/metrics"

@@ -1,28 +1,27 @@
-"""The bytes of a request: read under a cap, decompressed under the same cap, decoded.
+"""The bytes of a request: decompressed under a cap, decoded.
 
-Every failure is a BodyError with its HTTP status: 400 what cannot be read, 408 too slow,
+Every failure is a BodyError with its HTTP status: 400 what cannot be read,
 413 too large, 415 not a content type or encoding of ours.
 """
 
 from __future__ import annotations
 
-import asyncio
 import json
 
 from google.protobuf import json_format
 from google.protobuf.message import DecodeError
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 
 from ninesight_collector.errors import BodyError
 from ninesight_collector.inflate import InflateError, Inflater, InflateSizeError
 from ninesight_collector.otlp.settings import OtlpSettings
+from ninesight_collector.pushed_body import too_large
 
-__all__ = ["JSON", "PROTOBUF", "content_type", "decode", "decompress", "read_body"]
+__all__ = ["JSON", "PROTOBUF", "content_type", "decode", "decompress"]
 
 PROTOBUF = "application/x-protobuf"
 JSON = "application/json"
-_DRAIN_FACTOR = 4
 _LEVELS = ("resourceMetrics", "scopeMetrics", "metrics")
 
 
@@ -37,39 +36,6 @@ def content_type(request: Request) -> str:
             reason="content_type",
         )
     return kind
-
-
-async def read_body(request: Request, settings: OtlpSettings) -> bytes:
-    """Return the body as sent. Raises BodyError above the cap or past the timeout.
-
-    An oversized body is read on for a while and thrown away, so that the sender sees the answer.
-    """
-    limit = settings.body_bytes_max
-    parts: list[bytes] = []
-    size = 0
-    try:
-        async with asyncio.timeout(settings.body_timeout_s):
-            async for part in request.stream():
-                size += len(part)
-                if size > limit * _DRAIN_FACTOR:
-                    break
-                if size <= limit:
-                    parts.append(part)
-                else:
-                    parts.clear()
-    except TimeoutError as error:
-        raise BodyError(
-            f"the body must arrive within {settings.body_timeout_s:g}s, got {size} bytes of it",
-            status=408,
-            reason="slow",
-        ) from error
-    except ClientDisconnect as error:
-        raise BodyError(
-            "the body must be complete, the sender left", status=400, reason="disconnect"
-        ) from error
-    if size > limit:
-        raise _too_large(limit, "")
-    return b"".join(parts)
 
 
 def decompress(body: bytes, encoding: str, settings: OtlpSettings) -> bytes:
@@ -88,7 +54,7 @@ def decompress(body: bytes, encoding: str, settings: OtlpSettings) -> bytes:
         whole = inflater.feed(body)
         inflater.end()
     except InflateSizeError as error:
-        raise _too_large(settings.body_bytes_max, " after decompression") from error
+        raise too_large(settings.body_bytes_max, " after decompression", "otlp.body_bytes_max") from error
     except InflateError as error:
         raise BodyError(str(error), status=400, reason="gzip") from error
     return whole
@@ -135,12 +101,4 @@ def _garbage(form: str, error: Exception) -> BodyError:
         "check that the exporter's path and protocol fit",
         status=400,
         reason="parse",
-    )
-
-
-def _too_large(limit: int, when: str) -> BodyError:
-    return BodyError(
-        f"the body must not be above {limit} bytes{when}; send smaller batches or raise otlp.body_bytes_max",
-        status=413,
-        reason="size",
     )

@@ -8,9 +8,7 @@ Acknowledged means durable: 200 is answered only after `sink.write` returned. At
 
 from __future__ import annotations
 
-import hmac
 import logging
-import threading
 from collections.abc import Callable
 from functools import partial
 
@@ -24,11 +22,13 @@ from starlette.routing import Route
 from ninesight_collector.contract import TargetView
 from ninesight_collector.counters import Counters
 from ninesight_collector.errors import BodyError
+from ninesight_collector.gate import Gate
 from ninesight_collector.otlp.answers import accepted, refused
-from ninesight_collector.otlp.body import JSON, PROTOBUF, content_type, decode, decompress, read_body
+from ninesight_collector.otlp.body import JSON, PROTOBUF, content_type, decode, decompress
 from ninesight_collector.otlp.census import check_elements, check_objects
 from ninesight_collector.otlp.settings import OtlpSettings
 from ninesight_collector.otlp.translate import Refusals, translate
+from ninesight_collector.pushed_body import read_body
 from ninesight_collector.table_cache import TableCache
 
 __all__ = ["Receiver", "routes"]
@@ -48,8 +48,7 @@ class Receiver:
         self._counters = counters
         self._now_ms = now_ms
         self._tables = TableCache()
-        self._lock = threading.Lock()
-        self._in_flight = 0
+        self._gate = Gate(settings.token, settings.in_flight_max)
         self._last_ms = 0
         self._error = ""
 
@@ -75,18 +74,24 @@ class Receiver:
         return response
 
     async def _answer(self, request: Request, kind: str) -> Response:
-        if not self._knows(request):
+        if not self._gate.knows(request):
             return refused(
                 401, "a valid bearer token is needed; send Authorization: Bearer <otlp.token>", kind
             )
-        if not self._enter():
+        if not self._gate.enter():
             text = (
                 f"at most {self._settings.in_flight_max} requests are worked on at once; send it again later"
             )
             return refused(429, text, kind, retry_after_s=_RETRY_AFTER_S)
         try:
             kind = content_type(request)
-            body = await read_body(request, self._settings)
+            settings = self._settings
+            body = await read_body(
+                request,
+                bytes_max=settings.body_bytes_max,
+                timeout_s=settings.body_timeout_s,
+                key="otlp.body_bytes_max",
+            )
             encoding = request.headers.get("content-encoding", "")
             work = partial(self._take, body, encoding, kind)
             return await anyio.to_thread.run_sync(work)
@@ -94,7 +99,7 @@ class Receiver:
             self._error = str(error)
             return refused(error.status, str(error), kind)
         finally:
-            self._leave()
+            self._gate.leave()
 
     def _take(self, body: bytes, encoding: str, kind: str) -> Response:
         whole = decompress(body, encoding, self._settings)
@@ -130,24 +135,6 @@ class Receiver:
         self._counters.add("received_samples_total", samples, source="otlp")
         self._last_ms = self._now_ms()
         self._error = refusals.text()
-
-    def _knows(self, request: Request) -> bool:
-        if not self._settings.token:
-            return True
-        scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        same = hmac.compare_digest(token.strip().encode(), self._settings.token.encode())
-        return same and scheme.lower() == "bearer"
-
-    def _enter(self) -> bool:
-        with self._lock:
-            if self._in_flight >= self._settings.in_flight_max:
-                return False
-            self._in_flight += 1
-            return True
-
-    def _leave(self) -> None:
-        with self._lock:
-            self._in_flight -= 1
 
 
 def routes(sink: Sink, settings: OtlpSettings, counters: Counters, now_ms: Callable[[], int]) -> list[Route]:
