@@ -150,8 +150,8 @@ def test_stop_without_start_is_harmless():
 
 
 def test_off_is_off():
-    """No routes without otlp, no targets but ourselves."""
-    collector = Collector(config_of(), RecordingSink())
+    """No routes without receivers, no targets but ourselves."""
+    collector = Collector(config_of(remote_write_receiver={"enabled": False}), RecordingSink())
     assert collector.routes() == []
     assert [view.kind for view in collector.targets()] == ["self"]
     collector.stop(1)

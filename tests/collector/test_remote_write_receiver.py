@@ -413,3 +413,43 @@ def test_the_last_of_two_samples_of_one_time_wins(bench):
         assert b.post(request_v1(twice, GOOD, ({"__name__": "x"}, [(NOW_MS, 3.0)]))).status_code == 204
         mine = [value for labels, _, value in b.sink.samples if labels == labels_of("x")]
     assert mine == [1.0, 2.0, 3.0]
+
+
+def test_exemplars_arrive_and_a_bad_one_costs_only_itself(bench):
+    """Labels, value and time of each; one with too long labels is left out and counted, and the answer is 204."""
+    first = request_v1(GOOD)
+    for trace in ("abc", "x" * 200):
+        one = first.timeseries[0].exemplars.add(value=0.25, timestamp=NOW_MS - 1)
+        one.labels.add(name="trace_id", value=trace)
+    second = request_v2(GOOD)
+    second.symbols.extend(["trace_id", "def"])
+    last = len(second.symbols) - 1
+    second.timeseries.add(labels_refs=[1, 2]).exemplars.add(labels_refs=[last - 1, last], value=0.5)
+    with bench() as b:
+        answers = [b.post(first), b.post(second)]
+        told = [batch.exemplars for batch in b.sink.batches]
+        names = [batch.series.labels[batch.exemplars.series[0]] for batch in b.sink.batches]
+    assert [answer.status_code for answer in answers] == [204, 204]
+    assert [written(answer) for answer in answers] == [(1, 0, 1), (1, 0, 1)]
+    assert [one.labels for one in told] == [((("trace_id", "abc"),),), ((("trace_id", "def"),),)]
+    assert [(one.values.tolist(), one.timestamps.tolist()) for one in told] == [
+        ([0.25], [NOW_MS - 1]),
+        ([0.5], [0]),
+    ]
+    assert names == [labels_of("good")] * 2
+    assert b.counters.get("rejected_samples_total", source="remote_write", reason="exemplar") == 1
+
+
+def test_start_timestamps_arrive(bench):
+    """2.0: when a counter began travels with each sample and histogram, or once for a series in the older form."""
+    request = filled(request_v2(), integer=True)
+    request.timeseries[0].samples[0].start_timestamp = NOW_MS - 5000
+    request.timeseries[1].histograms[0].start_timestamp = NOW_MS - 6000
+    request.timeseries[2].created_timestamp = NOW_MS - 7000
+    with bench() as b:
+        assert b.post(request).status_code == 204
+        assert b.post(request_v2(GOOD)).status_code == 204
+        first, second = b.sink.batches
+    assert first.start_timestamps.tolist() == [NOW_MS - 5000, NOW_MS - 7000]
+    assert first.histograms.start_timestamps.tolist() == [NOW_MS - 6000]
+    assert second.start_timestamps is None

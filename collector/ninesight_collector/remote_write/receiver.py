@@ -105,7 +105,7 @@ class WriteReceiver:
         for reason, samples in refusals.counts.items():
             self._counters.add("rejected_samples_total", samples, source="remote_write", reason=reason)
         try:
-            if len(batch) or batch.metadata:
+            if len(batch) or batch.metadata or len(batch.exemplars):
                 self._sink.write(batch)
         except PermanentError as error:
             self._counters.add("rejected_samples_total", len(batch), source="remote_write", reason="sink")
@@ -165,7 +165,9 @@ def routes(
 
 def _written(batch: Batch | None) -> dict[str, str]:
     """Return the headers that say what was kept: a sender tells 2.0 from 1.0 by them."""
-    kept = (0, 0, 0) if batch is None else (len(batch.timestamps), len(batch.histograms), 0)
+    kept = (
+        (0, 0, 0) if batch is None else (len(batch.timestamps), len(batch.histograms), len(batch.exemplars))
+    )
     names = ("Samples", "Histograms", "Exemplars")
     return {
         f"X-Prometheus-Remote-Write-{name}-Written": str(count)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,7 @@ from ninesight_store.contract import Batch, Int64, Labels, Metadata
 from ninesight_store.histograms import take_histograms, with_series
 
 from ninesight_collector.remote_write.book import Placed, SeriesBook
+from ninesight_collector.remote_write.exemplars import take_exemplars
 from ninesight_collector.remote_write.labels import check_pairs, pairs_v1, pairs_v2, shown
 from ninesight_collector.remote_write.messages import KINDS
 from ninesight_collector.remote_write.refusals import LabelsError, Refusals
@@ -78,6 +79,13 @@ class Taker:
         if len(histograms):
             chosen = np.flatnonzero(keep_points)
             histograms = with_series(take_histograms(histograms, chosen), point_rows[chosen].astype(np.int32))
+            begun = points.start_timestamps[chosen]
+            if begun.any():
+                histograms = replace(histograms, start_timestamps=_timely_starts(begun))
+        exemplars, lost = take_exemplars(raw, placed, self._settings, now_ms + self._settings.future_ms_max)
+        if lost:
+            refusals.count_only("exemplar", lost)
+        starts = samples.start_timestamps[keep]
         return Batch(
             series=placed.table,
             series_index=rows[keep].astype(np.int32),
@@ -85,6 +93,8 @@ class Taker:
             values=samples.values[keep],
             histograms=histograms,
             metadata=_metadata(raw.metadata, placed),
+            start_timestamps=_timely_starts(starts) if starts.any() else None,
+            exemplars=exemplars,
         )
 
     def _timely(
@@ -165,6 +175,12 @@ class Taker:
             found = self._strings[symbol] = len(self._strings)
             self._characters += len(symbol)
         return found
+
+
+def _timely_starts(starts: Int64) -> Int64:
+    """Return starts that the store takes; one that is no time is not known."""
+    kept: Int64 = np.where(np.abs(starts) <= 2**53, starts, 0)
+    return kept
 
 
 def _named(placed: Placed, owner: int) -> str:
