@@ -34,7 +34,7 @@ async def infer(slot: ModelSlot, body: bytes) -> tuple[bytes, float]:
                 request = parse_json(body)
                 inputs = decode_inputs(request, spec)
             answered = await slot.infer(inputs)
-            call.set_predictions(len(next(iter(inputs.values()))))
+            call.predictions(len(next(iter(inputs.values()))))
             call.add_stage("queue", answered.waited_s)
             call.add_stage("inference", answered.ran_s)
             with ninesight.stage("postprocess"):
@@ -43,6 +43,6 @@ async def infer(slot: ModelSlot, body: bytes) -> tuple[bytes, float]:
                     option=orjson.OPT_SERIALIZE_NUMPY,
                 )
         except ServerError as error:
-            call.set_outcome(error.outcome)
+            call.outcome(error.outcome)
             raise
     return payload, call.duration_s or 0.0  # None only where recording is switched off.

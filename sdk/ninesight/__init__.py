@@ -10,12 +10,16 @@ of their own that start with the first call.
 """
 
 from ninesight.api import (
+    accelerator,
     call,
     collector,
     configure,
+    counter,
     current,
     export_to,
     flush,
+    gauge,
+    histogram,
     metrics_app,
     model,
     observe,
@@ -23,15 +27,23 @@ from ninesight.api import (
     stage,
     stats,
 )
-from ninesight.calls import Call, Stage
+from ninesight.batches import Execution
+from ninesight.calls import Call
+from ninesight.chunks import openai_usage
 from ninesight.contract import Exporter, Outcome, ServedBy, Snapshot, Stats
 from ninesight.errors import ConfigError, NinesightError
 from ninesight.models import ModelHandle
+from ninesight.own import CounterMetric, GaugeMetric, HistogramMetric
+from ninesight.stages import Stage
 
 __all__ = [
     "Call",
     "ConfigError",
+    "CounterMetric",
+    "Execution",
     "Exporter",
+    "GaugeMetric",
+    "HistogramMetric",
     "ModelHandle",
     "NinesightError",
     "Outcome",
@@ -39,15 +51,20 @@ __all__ = [
     "Snapshot",
     "Stage",
     "Stats",
+    "accelerator",
     "call",
     "collector",
     "configure",
+    "counter",
     "current",
     "export_to",
     "flush",
+    "gauge",
+    "histogram",
     "metrics_app",
     "model",
     "observe",
+    "openai_usage",
     "shutdown",
     "stage",
     "stats",

@@ -10,15 +10,16 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable
 
-from ninesight.calls import CALL, STAGE
+from ninesight.accelerator import Timer
+from ninesight.events import BATCH, CALL, DEVICE, LOOKUP, OWN, STAGE, TOKENS
 from ninesight.faults import Faults
 from ninesight.series import ModelSeries
 from ninesight.slots import Buffers, Event, Point, take
 
-__all__ = ["BATCH", "Aggregator"]
+__all__ = ["Aggregator"]
 
-BATCH = 2
-"""Event (BATCH, series, size, accelerator_s or None, gpu)."""
+_PENDING_MAX = 10_000
+"""Accelerator times that may wait for their device."""
 
 
 class Aggregator:
@@ -29,6 +30,7 @@ class Aggregator:
         self._faults = faults
         self.lock = threading.Lock()
         self.recorded = 0
+        self._device: list[tuple[tuple[tuple[ModelSeries, float], ...], object, Timer]] = []
 
     def drain(self) -> int:
         """Add everything buffered to the totals; return the length of the longest buffer seen."""
@@ -51,6 +53,7 @@ class Aggregator:
             self._buffers.balance()
             self._count_calls(calls)
             self._count_events(events)
+            self._count_device()
         return longest
 
     def _count_calls(self, calls: dict[Point, list[float]]) -> None:
@@ -76,13 +79,46 @@ class Aggregator:
                 except TypeError as error:
                     self._faults.internal("a stage name that cannot be a label", error)
             else:
-                assert what == BATCH, f"unknown event {what!r}"
-                self._guard(event[1].record_batch, *event[2:])
+                self._guard(self._count_rare, event)
         for key, durations in requests.items():
             self.recorded += len(durations)
             self._guard(key[0].record, key[1], key[2], durations, predictions[key])
         for (series, stage), durations in stages.items():
             self._guard(series.record_stage, stage, durations)
+
+    def _count_rare(self, event: Event) -> None:
+        what, subject, *facts = event
+        if what == TOKENS:
+            subject.record_tokens(*facts)
+        elif what == BATCH:
+            subject.record_batch(*facts)
+        elif what == DEVICE:
+            self._device.append((subject, *facts))
+            if len(self._device) > _PENDING_MAX:
+                self._device.pop(0)
+                self._faults.internal(
+                    "accelerator timing", RuntimeError("too many events wait for the device")
+                )
+        elif what == LOOKUP:
+            subject.record_lookup(*facts)
+        else:
+            assert what == OWN, f"unknown event {what!r}"
+            subject.take(*facts)
+
+    def _count_device(self) -> None:
+        """Count the accelerator times that are known by now; a device still at work is asked next time."""
+        waiting, self._device = self._device, []
+        for shares, gpu, timer in waiting:
+            try:
+                seconds = timer.seconds()
+            except Exception as error:
+                self._faults.internal("reading an accelerator's time", error)
+                continue
+            if seconds is None:
+                self._device.append((shares, gpu, timer))
+                continue
+            for series, share in shares:
+                self._guard(series.record_device, gpu, timer.basis, seconds * share)
 
     def _guard(self, record: Callable[..., None], *facts: object) -> None:
         """Count; one bad record must not cost the others."""

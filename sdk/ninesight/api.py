@@ -5,24 +5,33 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from ninesight.calls import Call, NoCall, Stage, running_call, running_series
+from ninesight.batches import Accelerator
+from ninesight.calls import Call, NoCall, running_call, running_series
+from ninesight.config import DURATION_BOUNDS, bounds_of
 from ninesight.contract import Exporter, Stats
 from ninesight.judge import Judge
 from ninesight.models import ModelHandle
 from ninesight.observe import instrument
+from ninesight.own import CounterMetric, GaugeMetric, HistogramMetric
 from ninesight.runtime import Runtime
+from ninesight.stages import Stage
+from ninesight.targets import Target, Told, check_told
 
 if TYPE_CHECKING:
     from ninesight.asgi import MetricsApp
     from ninesight.exposition import NinesightCollector
 
 __all__ = [
+    "accelerator",
     "call",
     "collector",
     "configure",
+    "counter",
     "current",
     "export_to",
     "flush",
+    "gauge",
+    "histogram",
     "metrics_app",
     "model",
     "observe",
@@ -71,41 +80,59 @@ def observe(fn: F, /) -> F: ...
 @overload
 def observe(
     *,
-    model: str | None = None,
-    version: str = "1",
+    model: Told | None = None,
+    version: Told = "1",
+    labels: Mapping[str, Any] | Callable[..., Mapping[str, Any]] | None = None,
     predictions: int | Callable[[Any], int] | None = None,
+    tokens: Callable[[Any], Any] | None = None,
     outcome: Callable[[Any, BaseException | None], str | None] | None = None,
+    outcomes: Mapping[type[BaseException], str] | None = None,
 ) -> Callable[[F], F]: ...
 def observe(
     fn: Callable[..., Any] | None = None,
     /,
     *,
-    model: str | None = None,
-    version: str = "1",
+    model: Told | None = None,
+    version: Told = "1",
+    labels: Mapping[str, Any] | Callable[..., Mapping[str, Any]] | None = None,
     predictions: int | Callable[[Any], int] | None = None,
+    tokens: Callable[[Any], Any] | None = None,
     outcome: Callable[[Any, BaseException | None], str | None] | None = None,
+    outcomes: Mapping[type[BaseException], str] | None = None,
 ) -> Any:
     """Record each call of a function, coroutine function or (async) generator function.
 
-    `model` defaults to the function's name. `predictions` of an ok call: a number (default 1) or a
-    function of the result. `outcome(result, exception)` may return an outcome, or None for the usual
-    one. Results and exceptions pass through unchanged.
+    `model` (default: the function's name), `version` and each of `labels` are fixed, or functions of
+    the call's arguments. `predictions` of an ok call: a number (default 1) or a function of the
+    result. `tokens`: a function of the result, or of each yielded item, that returns a number of
+    output tokens or {input, output, cached}. `outcome(result, exception)` may return an outcome, or
+    None for the usual one; `outcomes` maps exception classes. Results and exceptions pass through.
     """
-    judge = Judge(predictions, outcome, RUNTIME.faults)
+    check_told("model", model)
+    check_told("version", version)
+    judge = Judge(RUNTIME.faults, predictions=predictions, outcome=outcome, outcomes=outcomes, tokens=tokens)
 
-    def decorate(target: Callable[..., Any]) -> Callable[..., Any]:
+    def decorate(decorated: Callable[..., Any]) -> Callable[..., Any]:
         if not RUNTIME.enabled:
-            return target
-        name = model or str(getattr(target, "__name__", type(target).__name__))
-        point = RUNTIME.buffers.point(RUNTIME.series(name, version), judge.each)
-        return instrument(target, point, judge)
+            return decorated
+        name = str(getattr(decorated, "__name__", type(decorated).__name__))
+        target = Target(
+            RUNTIME.registry,
+            RUNTIME.buffers,
+            model=name if model is None else model,
+            version=version,
+            labels=labels,
+            each=judge.each,
+            name=name,
+        )
+        return instrument(decorated, target, judge)
 
     return decorate if fn is None else decorate(fn)
 
 
-def call(model: str, version: str = "1") -> Call:
+def call(model: str, version: str = "1", labels: Mapping[str, object] | None = None) -> Call:
     """Return a call to enter with `with`: the same record, under explicit control."""
-    return Call(RUNTIME.series(model, version))
+    return Call(RUNTIME.series(model, version, tuple(labels.items()) if labels else ()))
 
 
 def stage(name: str) -> Stage:
@@ -118,9 +145,38 @@ def current() -> Call:
     return running_call(RUNTIME.buffers) or _NO_CALL
 
 
-def model(model: str, version: str = "1") -> ModelHandle:
+def accelerator(gpu: object = None) -> Accelerator:
+    """Return a context manager that times accelerator work of the running call, by CUDA events where there are any."""
+    return Accelerator(running_series(RUNTIME.buffers), gpu)
+
+
+def model(model: str, version: str = "1", labels: Mapping[str, object] | None = None) -> ModelHandle:
     """Return the handle of a model version."""
-    return ModelHandle(RUNTIME.series(model, version))
+    return ModelHandle(RUNTIME.series(model, version, tuple(labels.items()) if labels else ()))
+
+
+def counter(name: str, description: str, *, unit: str = "", labels: Sequence[str] = ()) -> CounterMetric:
+    """Return a counter of your own; `name` ends in _total. Raises ConfigError for a name or label that cannot be."""
+    return RUNTIME.own.counter(name, description, unit, labels)
+
+
+def gauge(
+    name: str, description: str, *, unit: str = "", labels: Sequence[str] = (), across: str = "sum"
+) -> GaugeMetric:
+    """Return a gauge of your own; `across` says how several processes' values become one: sum, max or min."""
+    return RUNTIME.own.gauge(name, description, unit, labels, across)
+
+
+def histogram(
+    name: str,
+    description: str,
+    *,
+    unit: str = "",
+    labels: Sequence[str] = (),
+    buckets: Sequence[float] = DURATION_BOUNDS,
+) -> HistogramMetric:
+    """Return a histogram of your own; `buckets` are classic upper bounds kept beside the exponential ones."""
+    return RUNTIME.own.histogram(name, description, unit, labels, bounds_of(buckets))
 
 
 def collector() -> NinesightCollector:

@@ -6,23 +6,21 @@ or number is counted, told once, and the call is recorded without it.
 
 from __future__ import annotations
 
-import sys
 from contextvars import ContextVar, Token
 from time import perf_counter
 from types import TracebackType
 from typing import Self
 
+from ninesight.accelerator import Measured
 from ninesight.checks import amount, whole
 from ninesight.contract import Outcome, ServedBy
+from ninesight.events import CALL, DEVICE, STAGE
+from ninesight.pace import Pace
 from ninesight.series import ModelSeries
 from ninesight.slots import Buffers, Slot
+from ninesight.stages import Stage
 
-__all__ = ["CALL", "STAGE", "Call", "NoCall", "Stage", "outcome_of", "running_call", "running_series"]
-
-CALL = 0
-"""Event (CALL, series, outcome, served_by, duration_s, predictions)."""
-STAGE = 1
-"""Event (STAGE, series, stage, duration_s)."""
+__all__ = ["Call", "NoCall", "running_call", "running_series"]
 
 _OUTCOMES = frozenset(map(str, Outcome))
 _SERVED_BY = frozenset(map(str, ServedBy))
@@ -30,30 +28,17 @@ _SERVED_BY = frozenset(map(str, ServedBy))
 _running: ContextVar[Call | None] = ContextVar("ninesight_call", default=None)
 
 
-def outcome_of(error: BaseException | None) -> str:
-    """Return the outcome an exception stands for: timeout, cancelled, else error; ok without one."""
-    if error is None:
-        return "ok"
-    if isinstance(error, TimeoutError):
-        return "timeout"
-    if isinstance(error, GeneratorExit):
-        return "cancelled"
-    # asyncio costs 50 ms to import; whoever raises its CancelledError has imported it.
-    asyncio = sys.modules.get("asyncio")
-    if asyncio is not None and isinstance(error, asyncio.CancelledError):
-        return "cancelled"
-    return "error"
-
-
 class Call:
     """One request to one model version. Use it as a context manager; it may be entered once."""
 
     __slots__ = (
         "_outcome",
+        "_pace",
         "_predictions",
         "_served_by",
         "_start",
         "_token",
+        "_waiting_since",
         "duration_s",
         "finished",
         "series",
@@ -69,28 +54,69 @@ class Call:
         self._predictions = predictions
         self._start = 0.0
         self._token: Token[Call | None] | None = None
+        self._pace: Pace | None = None
+        self._waiting_since = 0.0
 
-    def set_outcome(self, outcome: str) -> None:
+    def outcome(self, outcome: str) -> None:
         """Say how the call ends; it wins over what an exception or a result would say."""
         if outcome in _OUTCOMES:
             self._outcome = str(outcome)
         else:
             self.series.faults.refuse("outcome must be one of " + ", ".join(Outcome), outcome, "ignored")
 
-    def set_served_by(self, served_by: str) -> None:
+    def served_by(self, served_by: str) -> None:
         """Say who gave the answer: model, cache or fallback."""
         if served_by in _SERVED_BY:
             self._served_by = str(served_by)
         else:
             self.series.faults.refuse("served_by must be one of " + ", ".join(ServedBy), served_by, "ignored")
 
-    def set_predictions(self, predictions: int) -> None:
+    def predictions(self, predictions: int) -> None:
         """Say how many predictions an ok answer holds (default 1). Other outcomes count none."""
         count = whole(predictions)
         if count is None:
             self.series.faults.refuse("predictions must be an int of at least 0", predictions, "ignored")
         else:
             self._predictions = count
+
+    def tokens(self, *, input: int = 0, output: int = 0, cached: int = 0) -> None:  # noqa: A002
+        """Add tokens read (`input`), written (`output`) and read but not computed anew (`cached`)."""
+        counts = (whole(input), whole(output), whole(cached))
+        if None in counts:
+            self.series.faults.refuse(
+                "tokens must be ints of at least 0", (input, output, cached), "not counted"
+            )
+        else:
+            self.pace.add(*counts)  # type: ignore[arg-type] # None was refused above.
+
+    def token(self, count: int = 1) -> None:
+        """Say that output tokens were given to the caller just now: the pace is measured from these moments."""
+        self.pace.mark(perf_counter(), count)
+
+    def accelerator_seconds(self, seconds: float, gpu: str = "0") -> None:
+        """Add time an accelerator worked for this call, measured by you (`basis="reported"`)."""
+        measured = amount(seconds)
+        if measured is None:
+            self.series.faults.refuse("accelerator seconds must be finite and at least 0", seconds, "ignored")
+        else:
+            event = (DEVICE, ((self.series, 1.0),), gpu, Measured(measured))
+            self.series.buffers.here().put(event)
+
+    def labels(self, **labels: object) -> None:
+        """Say labels of your own (`tenant="a"`). Values beyond the budget become `__other__`.
+
+        Say them before the first stage: what was recorded earlier keeps the labels it had.
+        """
+        buffers = self.series.buffers
+        was = self.series
+        self.series = buffers.relabel(was, labels)
+        if self in was.running:
+            self.series.running.add(self)
+            was.running.discard(self)
+
+    def enqueue(self) -> None:
+        """Say that the call begins to wait for a batch; an `Execution` that takes it up records how long."""
+        self._waiting_since = perf_counter()
 
     def add_stage(self, stage: str, duration_s: float) -> None:
         """Record a stage that was timed elsewhere, in seconds."""
@@ -105,6 +131,23 @@ class Call:
     def stage(self, name: str) -> Stage:
         """Return a context manager that times a stage of this call."""
         return Stage(name, self.series)
+
+    @property
+    def judged(self) -> bool:
+        """True once somebody said how the call ends."""
+        return self._outcome is not None
+
+    @property
+    def pace(self) -> Pace:
+        """Tokens and their moments, made on first use."""
+        if self._pace is None:
+            self._pace = Pace(self._start)
+        return self._pace
+
+    @property
+    def waiting_since(self) -> float:
+        """Clock reading at `enqueue`, else at entry."""
+        return self._waiting_since or self._start
 
     def begin(self) -> None:
         """Start the clock and become the running call of this context. A second begin changes nothing."""
@@ -132,9 +175,13 @@ class Call:
         """Record the call with a duration measured by somebody else, in seconds."""
         self.finished = True
         self.duration_s = duration_s
-        outcome = self._outcome or outcome_of(error)
+        series = self.series
+        outcome = self._outcome or series.buffers.outcomes.of(error)
         predictions = self._predictions if outcome == "ok" else 0
-        self.series.buffers.here().put((CALL, self.series, outcome, self._served_by, duration_s, predictions))
+        here = series.buffers.here()
+        here.put((CALL, series, outcome, self._served_by, duration_s, predictions))
+        if self._pace is not None:
+            here.put(self._pace.event(series))
 
     def suspend(self) -> None:
         """Stop being the running call of this context, without ending (a generator between two items)."""
@@ -180,52 +227,22 @@ class NoCall(Call):
         self.finished = True
         self._start = 0.0
 
-    def set_outcome(self, outcome: str) -> None:
-        """Do nothing."""
-
-    def set_served_by(self, served_by: str) -> None:
-        """Do nothing."""
-
-    def set_predictions(self, predictions: int) -> None:
-        """Do nothing."""
-
-    def add_stage(self, stage: str, duration_s: float) -> None:
-        """Do nothing."""
-
     def stage(self, name: str) -> Stage:
         """Return a stage that is not recorded."""
         return Stage(name, None)
 
-    def begin(self) -> None:
-        """Do nothing."""
 
-    def end(self, error: BaseException | None = None) -> None:
-        """Do nothing."""
+def _nothing(self: Call, *args: object, **kwargs: object) -> None:
+    """Do nothing."""
 
 
-class Stage:
-    """Times a part of a call. Belongs to the call that runs when it is entered."""
+def _silence(*names: str) -> None:
+    for name in names:
+        setattr(NoCall, name, _nothing)
 
-    __slots__ = ("_series", "_start", "duration_s", "name")
 
-    def __init__(self, name: str, series: ModelSeries | None) -> None:
-        self.name = name
-        self.duration_s: float | None = None
-        """Seconds from entry to exit; None until then."""
-        self._series = series
-        self._start = 0.0
-
-    def __enter__(self) -> Self:
-        self._start = perf_counter()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        duration_s = self.duration_s = perf_counter() - self._start
-        series = self._series
-        if series is not None:
-            series.buffers.here().put((STAGE, series, self.name, duration_s))
+_silence("outcome", "served_by", "predictions", "tokens", "token", "accelerator_seconds", "labels")
+_silence("enqueue", "add_stage", "begin", "end")
 
 
 def running_series(buffers: Buffers) -> ModelSeries | None:

@@ -13,8 +13,9 @@ from math import isfinite
 from typing import Any
 
 from ninesight.errors import ConfigError
+from ninesight.outcomes import checked_outcomes
 
-__all__ = ["DURATION_BOUNDS", "SdkConfig", "config_from", "metrics_url"]
+__all__ = ["DURATION_BOUNDS", "SdkConfig", "bounds_of", "config_from", "metrics_url"]
 
 DURATION_BOUNDS = (
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,
@@ -48,6 +49,12 @@ class SdkConfig:
     """Different (model, version) pairs; further ones are counted as `__other__`."""
     stages_max: int = 16
     """Stages of your own making a model; further ones are counted as `__other__`."""
+    label_values_max: int = 100
+    """Different values of one label of your own; further ones are counted as `__other__`."""
+    label_sets_max: int = 500
+    """Different sets of own labels, of all models together and of each metric of your own."""
+    outcomes: Mapping[type[BaseException], str] = field(default_factory=dict)
+    """What exceptions of your own stand for, e.g. {QueueFull: "shed"}."""
     resource_attributes: Mapping[str, str] = field(default_factory=dict)
     """More attributes of the process, sent over OTLP (`OTEL_RESOURCE_ATTRIBUTES`)."""
 
@@ -57,6 +64,9 @@ class SdkConfig:
         _check_int("histogram_buckets_max", self.histogram_buckets_max, 160)
         _check_int("models_max", self.models_max, 1)
         _check_int("stages_max", self.stages_max, 0)
+        _check_int("label_values_max", self.label_values_max, 1)
+        _check_int("label_sets_max", self.label_sets_max, 1)
+        checked_outcomes(self.outcomes)
         _check_bounds(self.buckets)
         if not self.service_name:
             raise ConfigError("service_name must not be empty, got ''; leave it out for the default")
@@ -107,7 +117,7 @@ def config_from(environment: Mapping[str, str], base: SdkConfig | None = None, *
         raise ConfigError(f"configure takes {known}; got {', '.join(unknown)}; check the spelling")
     told = {key: value for key, value in given.items() if value is not None}
     if "buckets" in told:
-        told["buckets"] = _bounds_of(told["buckets"])
+        told["buckets"] = bounds_of(told["buckets"])
     if base is not None:
         return replace(base, **told)
     return SdkConfig(**{**_from_environment(environment), **told})
@@ -201,23 +211,26 @@ _READERS = {
     "histogram_buckets_max": _whole,
     "models_max": _whole,
     "stages_max": _whole,
+    "label_values_max": _whole,
+    "label_sets_max": _whole,
 }
 
 
-def _bounds_of(given: Sequence[float]) -> tuple[float, ...]:
+def bounds_of(given: Sequence[float]) -> tuple[float, ...]:
+    """Return classic bounds as floats. Raises ConfigError unless they are finite, above 0 and ascending."""
     try:
-        return tuple(float(bound) for bound in given)
+        bounds = tuple(float(bound) for bound in given)
     except (TypeError, ValueError):
-        raise ConfigError(
-            f"buckets must be numbers in seconds, got {given!r}; write e.g. [0.05, 0.1]"
-        ) from None
+        raise ConfigError(f"buckets must be numbers, got {given!r}; write e.g. [0.05, 0.1]") from None
+    _check_bounds(bounds)
+    return bounds
 
 
 def _check_bounds(bounds: tuple[float, ...]) -> None:
     ascending = all(low < high for low, high in pairwise(bounds))
     if not ascending or not all(isfinite(bound) and bound > 0 for bound in bounds) or len(bounds) > 200:
         raise ConfigError(
-            f"buckets must be at most 200 finite seconds above 0 in ascending order, got {bounds!r}; "
+            f"buckets must be at most 200 finite numbers above 0 in ascending order, got {bounds!r}; "
             "sort them, and leave +Inf out"
         )
 

@@ -141,6 +141,8 @@ class Family(NamedTuple):
     help: str
     numbers: tuple[NumberPoint, ...] = ()
     histograms: tuple[HistogramPoint, ...] = ()
+    across: str = "sum"
+    """How a gauge of several processes becomes one value: sum, max or min. Counters and histograms are summed."""
 
 
 class Snapshot(NamedTuple):

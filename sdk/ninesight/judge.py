@@ -1,27 +1,31 @@
-"""What a result or an exception says about a call: its outcome, and how many predictions it holds."""
+"""What a result or an exception says about a call: its outcome, how many predictions and tokens it holds."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ninesight.calls import Call
 from ninesight.errors import ConfigError
 from ninesight.faults import Faults
+from ninesight.outcomes import checked_outcomes
 
 __all__ = ["Judge"]
 
 
 class Judge:
-    """The user's `predictions` and `outcome`, asked safely: what they raise is counted and passed over."""
+    """The user's functions of a result, asked safely: what they raise is counted and passed over."""
 
-    __slots__ = ("_faults", "_outcome", "_predictions", "each", "plain")
+    __slots__ = ("_outcome", "_predictions", "each", "faults", "outcomes", "plain", "tokens")
 
     def __init__(
         self,
-        predictions: int | Callable[[Any], int] | None,
-        outcome: Callable[[Any, BaseException | None], str | None] | None,
         faults: Faults,
+        *,
+        predictions: int | Callable[[Any], int] | None = None,
+        outcome: Callable[[Any, BaseException | None], str | None] | None = None,
+        outcomes: Mapping[type[BaseException], str] | None = None,
+        tokens: Callable[[Any], Any] | None = None,
     ) -> None:
         self._predictions: Callable[[Any], int] | None = None
         self.each = 1
@@ -40,27 +44,59 @@ class Judge:
                 f"outcome must be a function of (result, exception), got {outcome!r}; "
                 "leave it out to tell outcomes by exception type"
             )
+        if tokens is not None and not callable(tokens):
+            raise ConfigError(
+                f"tokens must be a function of a result or yielded item, got {tokens!r}; "
+                "write e.g. tokens=ninesight.openai_usage"
+            )
         self._outcome = outcome
-        self._faults = faults
-        self.plain = self._predictions is None and outcome is None
+        self.faults = faults
+        self.tokens = tokens
+        """The user's function of a result or a yielded item: a number of tokens, or {input, output, cached}."""
+        self.outcomes = checked_outcomes(outcomes)
+        """Exceptions named for this function alone."""
+        self.plain = self._predictions is None and outcome is None and tokens is None
         """True when a call can be recorded without looking at its result."""
 
-    def answered(self, call: Call, result: Any) -> None:
+    def answered(self, call: Call, result: Any, *, streamed: bool = False) -> None:
         """End a call that returned."""
         if not self.plain:
             self._ask_outcome(call, result, None)
             if self._predictions is not None:
                 try:
-                    call.set_predictions(self._predictions(result))
+                    call.predictions(self._predictions(result))
                 except Exception as error:
-                    self._faults.internal("the predictions callable", error)
+                    self.faults.internal("the predictions callable", error)
+            if self.tokens is not None and not streamed:
+                self._take_tokens(call, self.read(result))
         call.end()
 
     def failed(self, call: Call, error: BaseException) -> None:
         """End a call that raised."""
+        self.raised(call, error)
+        call.end(error)
+
+    def raised(self, call: Call, error: BaseException) -> None:
+        """Tell a call how it ends, where the user says what the exception stands for."""
         if self._outcome is not None:
             self._ask_outcome(call, None, error)
-        call.end(error)
+        if self.outcomes and not call.judged:
+            call.outcome(call.series.buffers.outcomes.of(error, self.outcomes))
+
+    def read(self, item: Any) -> Any:
+        """Ask the user's function for the tokens of a result or item; None where it raises or knows nothing."""
+        assert self.tokens is not None, "asked only where there is a function"
+        try:
+            return self.tokens(item)
+        except Exception as error:
+            self.faults.internal("the tokens callable", error)
+            return None
+
+    def _take_tokens(self, call: Call, told: Any) -> None:
+        if isinstance(told, Mapping):
+            call.pace.usage(told)
+        elif told is not None:
+            call.tokens(output=told)
 
     def _ask_outcome(self, call: Call, result: Any, error: BaseException | None) -> None:
         if self._outcome is None:
@@ -68,6 +104,6 @@ class Judge:
         try:
             outcome = self._outcome(result, error)
             if outcome is not None:
-                call.set_outcome(outcome)
+                call.outcome(outcome)
         except Exception as trouble:
-            self._faults.internal("the outcome callable", trouble)
+            self.faults.internal("the outcome callable", trouble)

@@ -17,6 +17,8 @@ class MetricInfo(NamedTuple):
     unit: str
     help: str
     labels: tuple[str, ...] = ("model", "version")
+    across: str = "sum"
+    """How a gauge of several processes becomes one."""
 
 
 _ROWS = (
@@ -41,6 +43,25 @@ _ROWS = (
         "Time a stage of a request took.",
         ("model", "version", "stage"),
     ),
+    MetricInfo(
+        "model_time_to_first_token_seconds",
+        Kind.HISTOGRAM,
+        "s",
+        "Time from the start of a request to its first token or streamed item.",
+    ),
+    MetricInfo(
+        "model_time_per_output_token_seconds",
+        Kind.HISTOGRAM,
+        "s",
+        "Mean time of a request from one output token to the next.",
+    ),
+    MetricInfo(
+        "model_tokens_total",
+        Kind.COUNTER,
+        "{token}",
+        "Tokens read, written, and read from a cache.",
+        ("model", "version", "direction"),
+    ),
     MetricInfo("model_batch_size", Kind.HISTOGRAM, "{request}", "Members of an executed batch."),
     MetricInfo("model_requests_in_flight", Kind.GAUGE, "{request}", "Requests running now."),
     MetricInfo("model_queue_depth", Kind.GAUGE, "{request}", "Requests waiting now."),
@@ -48,12 +69,48 @@ _ROWS = (
         "model_accelerator_seconds_total",
         Kind.COUNTER,
         "s",
-        "Time an accelerator worked for the model.",
-        ("model", "version", "gpu"),
+        "Time an accelerator worked for the model, by how it was measured.",
+        ("model", "version", "gpu", "basis"),
     ),
-    MetricInfo("model_load_duration_seconds", Kind.GAUGE, "s", "Time the last load of the model took."),
-    MetricInfo("model_ready", Kind.GAUGE, "", "1 while the model can answer, else 0."),
-    MetricInfo("model_info", Kind.GAUGE, "", "Always 1; what the model is, as labels."),
+    MetricInfo(
+        "model_cache_lookups_total",
+        Kind.COUNTER,
+        "{lookup}",
+        "Look-ups in a cache, hit or miss.",
+        ("model", "version", "cache", "result"),
+    ),
+    MetricInfo(
+        "model_load_duration_seconds",
+        Kind.GAUGE,
+        "s",
+        "Time the last load of the model took.",
+        across="max",
+    ),
+    MetricInfo("model_loaded", Kind.GAUGE, "", "1 while the version is in memory, else 0.", across="max"),
+    MetricInfo("model_ready", Kind.GAUGE, "", "1 while the model can answer, else 0.", across="min"),
+    MetricInfo(
+        "model_golden_check_success",
+        Kind.GAUGE,
+        "",
+        "1 if the last golden input was answered rightly, else 0.",
+        across="min",
+    ),
+    MetricInfo(
+        "model_golden_check_timestamp_seconds",
+        Kind.GAUGE,
+        "s",
+        "When the last golden input was asked, Unix time.",
+        across="max",
+    ),
+    MetricInfo("model_kv_cache_usage_ratio", Kind.GAUGE, "1", "Share of the KV cache in use.", across="max"),
+    MetricInfo(
+        "model_circuit_state",
+        Kind.GAUGE,
+        "",
+        "Circuit breaker: 0 closed, 1 half open, 2 open.",
+        across="max",
+    ),
+    MetricInfo("model_info", Kind.GAUGE, "", "Always 1; what the model is, as labels.", across="max"),
     MetricInfo(
         "ninesight_sdk_recorded_total", Kind.COUNTER, "{call}", "Calls the SDK took into its totals.", ()
     ),

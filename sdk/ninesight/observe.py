@@ -13,18 +13,20 @@ from collections.abc import Callable
 from time import perf_counter
 from typing import Any, TypeVar
 
-from ninesight.calls import CALL, Call, outcome_of
+from ninesight.calls import Call
 from ninesight.errors import ConfigError
+from ninesight.events import CALL
 from ninesight.judge import Judge
-from ninesight.slots import Point, Slot
+from ninesight.slots import Slot
 from ninesight.streams import async_generator, sync_generator
+from ninesight.targets import Target
 
 __all__ = ["instrument"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def instrument(fn: F, point: Point, judge: Judge) -> F:
+def instrument(fn: F, target: Target, judge: Judge) -> F:
     """Return the function, recording each call. Raises ConfigError for what is no function."""
     if isinstance(fn, staticmethod | classmethod):
         raise ConfigError(
@@ -41,19 +43,20 @@ def instrument(fn: F, point: Point, judge: Judge) -> F:
         kind = sync_generator
     elif inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(getattr(fn, "__call__", None)):  # noqa: B004
         kind = _coroutine
-    elif judge.plain:
+    elif judge.plain and target.fixed is not None:
         kind = _plain
     else:
         kind = _judged
-    wrapper: F = functools.wraps(fn)(kind(fn, point, judge))  # type: ignore[assignment]
+    wrapper: F = functools.wraps(fn)(kind(fn, target, judge))  # type: ignore[assignment]
     return wrapper
 
 
-def _plain(fn: Callable[..., Any], point: Point, judge: Judge) -> Callable[..., Any]:
+def _plain(fn: Callable[..., Any], target: Target, judge: Judge) -> Callable[..., Any]:
     """Wrap a function whose record is its duration alone."""
+    point = target.of((), {})
     local = point.local
     new_slot = point.series.buffers.slot
-    general = _judged(fn, point, judge)
+    general = _judged(fn, target, judge)
     clock = perf_counter
 
     def observed(*args: Any, **kwargs: Any) -> Any:
@@ -68,7 +71,7 @@ def _plain(fn: Callable[..., Any], point: Point, judge: Judge) -> Callable[..., 
             result = fn(*args, **kwargs) if kwargs else fn(*args)
             elapsed = clock() - start
         except BaseException as error:
-            _failed(slot, clock(), error)
+            _failed(slot, clock(), error, judge)
             raise
         slot.start = None
         values = slot.values
@@ -81,7 +84,7 @@ def _plain(fn: Callable[..., Any], point: Point, judge: Judge) -> Callable[..., 
     return observed
 
 
-def _failed(slot: Slot, now: float, error: BaseException) -> None:
+def _failed(slot: Slot, now: float, error: BaseException, judge: Judge) -> None:
     """Record a plain call that raised."""
     start = slot.start
     slot.start = None
@@ -89,10 +92,12 @@ def _failed(slot: Slot, now: float, error: BaseException) -> None:
     if start is None:
         return
     if call is not None:
+        judge.raised(call, error)
         call.close(now - start, error)
         return
     series = slot.point.series
-    series.buffers.here().put((CALL, series, outcome_of(error), "model", now - start, 0))
+    outcome = series.buffers.outcomes.of(error, judge.outcomes)
+    series.buffers.here().put((CALL, series, outcome, "model", now - start, 0))
 
 
 def _unusual(slot: Slot, elapsed: float) -> None:
@@ -104,10 +109,12 @@ def _unusual(slot: Slot, elapsed: float) -> None:
         slot.dropped += 1
 
 
-def _judged(fn: Callable[..., Any], point: Point, judge: Judge) -> Callable[..., Any]:
+def _judged(fn: Callable[..., Any], target: Target, judge: Judge) -> Callable[..., Any]:
     """Wrap a function whose result says how it ended or how much it predicted."""
+    fixed = target.fixed
 
     def observed(*args: Any, **kwargs: Any) -> Any:
+        point = fixed or target.of(args, kwargs)
         call = Call(point.series, point.predictions)
         call.begin()
         try:
@@ -121,10 +128,12 @@ def _judged(fn: Callable[..., Any], point: Point, judge: Judge) -> Callable[...,
     return observed
 
 
-def _coroutine(fn: Callable[..., Any], point: Point, judge: Judge) -> Callable[..., Any]:
+def _coroutine(fn: Callable[..., Any], target: Target, judge: Judge) -> Callable[..., Any]:
     """Wrap a coroutine function; the call runs from the first step to the last."""
+    fixed = target.fixed
 
     async def observed(*args: Any, **kwargs: Any) -> Any:
+        point = fixed or target.of(args, kwargs)
         call = Call(point.series, point.predictions)
         call.begin()
         try:

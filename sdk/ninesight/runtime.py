@@ -16,16 +16,17 @@ from typing import Any
 
 from ninesight.aggregate import Aggregator
 from ninesight.background import Periodic
-from ninesight.checks import clean
 from ninesight.config import SdkConfig, config_from
-from ninesight.contract import OTHER, Exporter, Family, Kind, NumberPoint, Snapshot, Stats
+from ninesight.contract import Exporter, Family, Kind, NumberPoint, Snapshot, Stats
 from ninesight.errors import ConfigError, ExportError
 from ninesight.faults import Faults
 from ninesight.forks import importing, on_fork
 from ninesight.metrics import METRICS
+from ninesight.own import OwnMetrics
+from ninesight.registry import Registry
 from ninesight.series import ModelSeries
 from ninesight.slots import Buffers
-from ninesight.snapshot import depths_of, families_of, histograms_of
+from ninesight.snapshot import families_of, gauges_of, histograms_of
 
 __all__ = ["Runtime"]
 
@@ -34,7 +35,6 @@ AGGREGATION_S_MAX = 0.25
 
 _AGGREGATION_S_MIN = 0.01
 _EXIT_TIMEOUT_S = 2.0
-_OTHER = (OTHER, OTHER)
 
 
 class Runtime:
@@ -45,14 +45,15 @@ class Runtime:
         self._config: SdkConfig | None = None
         self._fallback: SdkConfig | None = None
         self._lock = threading.RLock()
-        self._series_lock = threading.Lock()
-        self._series: dict[tuple[str, str], ModelSeries] = {}
         self._exporter: Exporter | None = None
         self._own_exporter: Exporter | None = None
         self._off = False
         self._registered = False
         self.faults = Faults()
         self.buffers = Buffers(SdkConfig.buffer_records_max, on_use=self._start_unless_busy)
+        self.registry = Registry(self.buffers, self.faults, lambda: self.config)
+        self.buffers.relabel = self.registry.relabel
+        self.own = OwnMetrics(self.buffers, self.registry)
         self._begin()
 
     def _begin(self) -> None:
@@ -94,7 +95,7 @@ class Runtime:
 
     def _adjust(self, config: SdkConfig) -> None:
         """Have the series follow the settings. Raises ConfigError, before any of them changed."""
-        known = list(self._series.values())
+        known = self.registry.known()
         counted = [series for series in known if series.counted]
         if counted and config.buckets != self.config.buckets:
             raise ConfigError(
@@ -121,28 +122,9 @@ class Runtime:
         """False when recording is switched off by settings or after `shutdown`."""
         return self.config.enabled and not self._off
 
-    def series(self, model: str, version: str) -> ModelSeries:
-        """Return the totals of a model version, made on first use; `__other__` beyond `models_max`."""
-        found = self._series.get((model, version))
-        if found is not None:
-            return found
-        model, version = key = (clean(model), clean(version))
-        config = self.config
-        with self._series_lock:
-            if key not in self._series and len(self._series) - (_OTHER in self._series) >= config.models_max:
-                self.faults.exceed("model versions", config.models_max)
-                model, version = key = _OTHER
-            if key not in self._series:
-                self._series[key] = ModelSeries(
-                    model,
-                    version,
-                    bounds=config.buckets,
-                    buckets_max=config.histogram_buckets_max,
-                    stages_max=config.stages_max,
-                    buffers=self.buffers,
-                    faults=self.faults,
-                )
-            return self._series[key]
+    def series(self, model: str, version: str, labels: tuple[tuple[str, object], ...] = ()) -> ModelSeries:
+        """Return the totals of a model version and own labels, made on first use; `__other__` beyond the budgets."""
+        return self.registry.series(model, version, labels)
 
     def start(self) -> None:
         """Start the threads that are due and do not run. Cheap when all is running."""
@@ -200,10 +182,10 @@ class Runtime:
         if not config.enabled:
             return Snapshot(self.start_ns, self._now_ns(), config.resource)
         self.aggregator.drain()
-        known = list(self._series.values())
-        depths = depths_of(known)
+        known = self.registry.known()
+        gauges = gauges_of(known)
         with self.aggregator.lock:
-            families = families_of(known, self.buffers, depths)
+            families = families_of(known, self.buffers, gauges) + self.own.families()
         families += self._self_families()
         return Snapshot(self.start_ns, self._now_ns(), config.resource, tuple(families))
 
@@ -212,7 +194,7 @@ class Runtime:
         with self.aggregator.lock:
             errors = {
                 name + "{" + ",".join(f'{key}="{value}"' for key, value in labels) + "}": item.relative_error
-                for series in list(self._series.values())
+                for series in self.registry.known()
                 for name, labels, item in histograms_of(series)
             }
         return Stats(
@@ -238,9 +220,8 @@ class Runtime:
             self.faults.clear()
             self.buffers.forget_drops()
             self._begin()
-            for series in list(self._series.values()):
-                series.clear()
-                series.forget_gauges()
+            self.registry.reset()
+            self.own.clear()
             self.buffers.resize(SdkConfig.buffer_records_max)
 
     def _self_families(self) -> list[Family]:
@@ -260,6 +241,9 @@ class Runtime:
         ]
 
     def _apply(self, config: SdkConfig) -> None:
+        self.buffers.outcomes.named = dict(config.outcomes)
+        self.own.sets_max = config.label_sets_max
+        self.own.buckets_max = config.histogram_buckets_max
         self.buffers.resize(config.buffer_records_max if config.enabled and not self._off else 0)
 
     def _otlp(self) -> Exporter | None:
@@ -331,10 +315,9 @@ class Runtime:
     def _after_fork(self) -> None:
         """Make the child its own: nothing of the parent's counts, fresh locks, threads on first use."""
         self._lock = threading.RLock()
-        self._series_lock = threading.Lock()
         self.buffers.clear()
         self._exporter = None
         self.faults.clear()
         self._begin()
-        for series in self._series.values():
-            series.clear()
+        self.registry.after_fork()
+        self.own.clear()

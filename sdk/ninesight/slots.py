@@ -14,9 +14,10 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from ninesight.outcomes import Outcomes
 from ninesight.series import ModelSeries
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Buffers", "Event", "Point", "Slot", "ThreadBuffer", "take"]
 
 Event = tuple[Any, ...]
-"""(what, series, ...): see `aggregate`."""
+"""(what, ...): see `events`."""
 
 T = TypeVar("T")
 
@@ -108,6 +109,10 @@ class Buffers:
         self._on_use = on_use
         self._local = threading.local()
         self._points: dict[tuple[ModelSeries, int], Point] = {}
+        self.outcomes = Outcomes()
+        """Judges the exceptions of all calls."""
+        self.relabel: Callable[[ModelSeries, Mapping[str, object]], ModelSeries] = lambda series, _: series
+        """Finds the series of a call that says more labels."""
         self.threads: list[ThreadBuffer] = []
         self.dropped_before = 0
         """Drops of threads that are gone."""

@@ -11,36 +11,46 @@ from ninesight.metrics import METRICS
 from ninesight.series import ModelSeries
 from ninesight.slots import Buffers
 
-__all__ = ["depths_of", "families_of", "histograms_of"]
+__all__ = ["families_of", "gauges_of", "histograms_of"]
+
+Gauges = Mapping[ModelSeries, Mapping[str, float]]
+"""Gauges of each series by metric name."""
 
 
 def histograms_of(series: ModelSeries) -> list[tuple[str, Labels, Histogram]]:
     """Return (metric, labels, histogram) of a series; those that may stay unused only once they were used."""
-    labels = _labels(series)
+    labels = series.labels
     found = [("model_request_duration_seconds", labels, series.duration)]
     for stage, histogram in sorted(series.stages.items()):
         found.append(("model_stage_duration_seconds", (*labels, ("stage", stage)), histogram))
-    if series.batch_size.count:
-        found.append(("model_batch_size", labels, series.batch_size))
+    for name, histogram in (
+        ("model_time_to_first_token_seconds", series.time_to_first_token),
+        ("model_time_per_output_token_seconds", series.time_per_output_token),
+        ("model_batch_size", series.batch_size),
+    ):
+        if histogram.count:
+            found.append((name, labels, histogram))
     return found
 
 
-def depths_of(all_series: Iterable[ModelSeries]) -> dict[ModelSeries, float]:
-    """Ask for the queue depths. Hold no lock: a user's callable may ask the SDK something."""
-    depths = ((series, _depth(series)) for series in all_series)
-    return {series: depth for series, depth in depths if depth is not None}
+def gauges_of(all_series: Iterable[ModelSeries]) -> dict[ModelSeries, dict[str, float]]:
+    """Ask for the gauges. Hold no lock: a user's callable may ask the SDK something."""
+    return {
+        series: {name: value for name in list(series.gauges) if (value := _gauge(series, name)) is not None}
+        for series in all_series
+    }
 
 
-def families_of(
-    all_series: Iterable[ModelSeries], buffers: Buffers, depths: Mapping[ModelSeries, float]
-) -> list[Family]:
+def families_of(all_series: Iterable[ModelSeries], buffers: Buffers, gauges: Gauges) -> list[Family]:
     """Return the families of the models, in the order of the table. Hold the aggregation lock."""
     numbers: dict[str, list[NumberPoint]] = {}
     histograms: dict[str, list[HistogramPoint]] = {}
     plain = _plain_in_flight(buffers)
     for series in all_series:
-        for name, labels, value in _numbers(series, plain.get(series, 0), depths.get(series)):
+        for name, labels, value in _numbers(series, plain.get(series, 0)):
             numbers.setdefault(name, []).append(NumberPoint(labels, value))
+        for name, value in gauges.get(series, {}).items():
+            numbers.setdefault(name, []).append(NumberPoint(series.labels, value))
         for name, labels, histogram in histograms_of(series):
             histograms.setdefault(name, []).append(HistogramPoint(labels, histogram.value()))
     return [
@@ -51,14 +61,11 @@ def families_of(
             info.help,
             tuple(numbers.get(info.name, ())),
             tuple(histograms.get(info.name, ())),
+            info.across,
         )
         for info in METRICS.values()
         if info.name in numbers or info.name in histograms
     ]
-
-
-def _labels(series: ModelSeries) -> Labels:
-    return (("model", series.model), ("version", series.version))
 
 
 def _plain_in_flight(buffers: Buffers) -> dict[ModelSeries, int]:
@@ -71,10 +78,8 @@ def _plain_in_flight(buffers: Buffers) -> dict[ModelSeries, int]:
     return running
 
 
-def _numbers(
-    series: ModelSeries, plain_in_flight: int, depth: float | None
-) -> Iterable[tuple[str, Labels, float]]:
-    labels = _labels(series)
+def _numbers(series: ModelSeries, plain_in_flight: int) -> Iterable[tuple[str, Labels, float]]:
+    labels = series.labels
     for (outcome, served_by), count in sorted(series.requests.items()):
         yield (
             "model_requests_total",
@@ -83,29 +88,27 @@ def _numbers(
         )
     yield "model_predictions_total", labels, float(series.predictions)
     yield "model_requests_in_flight", labels, float(plain_in_flight + len(series.running))
-    for gpu, seconds in sorted(series.accelerator_s.items()):
-        yield "model_accelerator_seconds_total", (*labels, ("gpu", gpu)), seconds
-    if depth is not None:
-        yield "model_queue_depth", labels, depth
-    if series.load_duration_s is not None:
-        yield "model_load_duration_seconds", labels, series.load_duration_s
-    if series.ready is not None:
-        yield "model_ready", labels, float(series.ready)
+    for direction, count in sorted(series.tokens.items()):
+        yield "model_tokens_total", (*labels, ("direction", direction)), float(count)
+    for (gpu, basis), seconds in sorted(series.accelerator_s.items()):
+        yield "model_accelerator_seconds_total", (*labels, ("gpu", gpu), ("basis", basis)), seconds
+    for (cache, result), count in sorted(series.cache_lookups.items()):
+        yield "model_cache_lookups_total", (*labels, ("cache", cache), ("result", result)), float(count)
     if series.info is not None:
         yield "model_info", (*labels, *sorted(series.info.items())), 1.0
 
 
-def _depth(series: ModelSeries) -> float | None:
-    """Ask for the queue depth; a user's callable that raises or returns no number is counted, not fatal."""
-    depth = series.queue_depth
-    if depth is None or isinstance(depth, int | float):
-        return depth
+def _gauge(series: ModelSeries, name: str) -> float | None:
+    """Ask for a gauge; a user's callable that raises or returns no number is counted, not fatal."""
+    told = series.gauges.get(name)
+    if told is None or isinstance(told, int | float):
+        return told
     try:
-        value = float(depth())
+        value = float(told())
     except Exception as error:
-        series.faults.internal("the queue_depth callable", error)
+        series.faults.internal(f"the callable of {name}", error)
         return None
     if not isfinite(value):
-        series.faults.refuse("queue depth must be finite", value, "left out")
+        series.faults.refuse(f"{name} must be finite", value, "left out")
         return None
     return value

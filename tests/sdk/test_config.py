@@ -19,6 +19,8 @@ SPECIAL = {
     "NINESIGHT_HISTOGRAM_BUCKETS_MAX": "200",
     "NINESIGHT_MODELS_MAX": "5",
     "NINESIGHT_STAGES_MAX": "3",
+    "NINESIGHT_LABEL_VALUES_MAX": "7",
+    "NINESIGHT_LABEL_SETS_MAX": "9",
 }
 STANDARD = {
     "OTEL_SERVICE_NAME": "standard",
@@ -40,12 +42,12 @@ def test_defaults_need_nothing():
 
 
 def test_every_setting_has_a_variable():
-    """`NINESIGHT_` and the key in capitals; resource attributes have OpenTelemetry's."""
+    """`NINESIGHT_` and the key in capitals; resource attributes have OpenTelemetry's, classes have none."""
     keys = {f"NINESIGHT_{item.name.upper()}" for item in dataclasses.fields(SdkConfig)}
-    assert keys - {"NINESIGHT_RESOURCE_ATTRIBUTES"} == set(SPECIAL)
+    assert keys - {"NINESIGHT_RESOURCE_ATTRIBUTES", "NINESIGHT_OUTCOMES"} == set(SPECIAL)
     config = config_from(SPECIAL)
     assert config == SdkConfig(
-        "ours", "i-1", "http://ours:1", {"authorization": "Bearer a", "x": "1"}, 2.5, (0.1, 0.2), False, 2048, 200, 5, 3
+        "ours", "i-1", "http://ours:1", {"authorization": "Bearer a", "x": "1"}, 2.5, (0.1, 0.2), False, 2048, 200, 5, 3, 7, 9
     )  # fmt: skip
 
 
@@ -82,8 +84,8 @@ def test_code_wins_over_ninesight_wins_over_otel():
         ({"otlp_endpoint": "localhost:4318"}, "otlp_endpoint must be an http:// or https:// URL with a host"),
         ({"otlp_endpoint": "http://h:port"}, "got 'http://h:port'; write e.g. http://127.0.0.1:9901"),
         ({"buckets": [1, 0.5]}, "in ascending order, got (1.0, 0.5); sort them, and leave +Inf out"),
-        ({"buckets": [1, float("inf")]}, "buckets must be at most 200 finite seconds above 0"),
-        ({"buckets": "fast"}, "buckets must be numbers in seconds, got 'fast'"),
+        ({"buckets": [1, float("inf")]}, "buckets must be at most 200 finite numbers above 0"),
+        ({"buckets": "fast"}, "buckets must be numbers, got 'fast'"),
         (
             {"histogram_buckets_max": 10},
             "histogram_buckets_max must be a whole number of at least 160, got 10",
@@ -92,6 +94,11 @@ def test_code_wins_over_ninesight_wins_over_otel():
             {"buffer_records_max": True},
             "buffer_records_max must be a whole number of at least 1024, got True",
         ),
+        (
+            {"outcomes": {ValueError: "great"}},
+            "outcomes must map exception classes to one of ok, error, timeout, shed, cancelled, got",
+        ),
+        ({"outcomes": {"ValueError": "shed"}}, "write e.g. {QueueFull: 'shed'}"),
         ({"service_name": ""}, "service_name must not be empty, got ''; leave it out for the default"),
         ({"sevice_name": "x"}, "got sevice_name; check the spelling"),
     ],

@@ -44,13 +44,21 @@ def recorded(sdk):
     with ninesight.call("shown", "2") as call:
         for duration_s in DURATIONS:
             call.add_stage("inference", duration_s)
-        call.set_predictions(3)
+        call.predictions(3)
+        call.tokens(input=5, output=7)
+        call.pace.mark(call.started_at + 0.5)
+        call.pace.mark(call.started_at + 1.0)
     handle = ninesight.model("shown", "2")
     handle.ready()
     handle.info(framework="onnx")
     handle.load_duration(1.5)
     handle.queue_depth(2)
     handle.batch(8, 0.25, gpu="0")
+    handle.loaded()
+    handle.golden_check(True, at_s=1000.0)
+    handle.kv_cache_usage(0.5)
+    handle.circuit("open")
+    handle.cache_lookup("exact", hit=True)
     return sdk
 
 
@@ -76,7 +84,7 @@ def test_text_is_parsed_and_complete(recorded):
     assert found["model_predictions_total", labels] == 3
     assert found["model_ready", labels] == 1
     assert found["model_info", (("framework", "onnx"), *labels)] == 1
-    assert found["model_accelerator_seconds_total", (("gpu", "0"), *labels)] == 0.25
+    assert found["model_accelerator_seconds_total", (("basis", "reported"), ("gpu", "0"), *labels)] == 0.25
 
 
 def test_openmetrics_is_parsed_and_says_the_same(recorded):

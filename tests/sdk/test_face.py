@@ -12,6 +12,7 @@ import ninesight
 import pytest
 from ninesight.config import SdkConfig
 from ninesight.metrics import METRICS
+from ninesight.testing import isolated
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "sdk" / "README.md").read_text()
@@ -40,10 +41,13 @@ def test_the_readme_has_every_setting_metric_and_public_function():
     assert not missing, f"sdk/README.md says nothing, or something else, of {missing}"
 
 
-def test_the_example_of_the_readme_runs(sdk):
-    """As it stands there."""
-    (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    exec(compile(example, "sdk/README.md", "exec"), {})
+def test_the_examples_of_the_readme_run():
+    """As they stand there, each in a fresh SDK."""
+    examples = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    assert len(examples) >= 2
+    for example in examples:
+        with isolated():
+            exec(compile(example, "sdk/README.md", "exec"), {})
 
 
 def test_the_benchmark_ends_with_the_agreed_figures():

@@ -89,7 +89,7 @@ def test_the_push_carries_every_series_exactly(receiver):
         with ninesight.call("pushed", "3") as call:
             for duration_s in (0.0, 0.01, 0.0101, 0.5, 20.0):
                 call.add_stage("queue", duration_s)
-            call.set_predictions(4)
+            call.predictions(4)
         handle = ninesight.model("pushed", "3")
         handle.ready(True)
         handle.batch(8, 0.25, gpu="1")

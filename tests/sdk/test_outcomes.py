@@ -180,7 +180,7 @@ def test_the_outcome_may_come_from_the_result_or_the_exception(sdk):
 def test_shed_requests_are_counted_but_not_timed(sdk):
     """They never ran: a service that turns requests away quickly is not a fast one."""
     with ninesight.call("sheds") as call:
-        call.set_outcome("shed")
+        call.outcome("shed")
     assert requests(sdk(), "sheds", "shed") == 1
     assert durations(sdk(), "sheds").count == 0
     assert call.duration_s > 0
@@ -189,13 +189,13 @@ def test_shed_requests_are_counted_but_not_timed(sdk):
 def test_a_call_says_who_served_it_how_it_ended_and_how_much_it_predicted(sdk):
     """What the call says wins over what an exception would say."""
     with ninesight.call(model="speaks", version="3") as call:
-        call.set_served_by("fallback")
-        call.set_predictions(8)
+        call.served_by("fallback")
+        call.predictions(8)
 
     def late():
         with ninesight.call(model="speaks", version="3") as call:
-            call.set_outcome(ninesight.Outcome.TIMEOUT)
-            call.set_predictions(8)
+            call.outcome(ninesight.Outcome.TIMEOUT)
+            call.predictions(8)
             raise ValueError
 
     with pytest.raises(ValueError):
@@ -219,20 +219,20 @@ def test_duration_s_is_exactly_the_value_recorded(sdk):
 
 def test_current_reaches_the_running_call_from_inside(sdk):
     """In a plain function, in a coroutine, and outside of any call without harm."""
-    ninesight.current().set_outcome("shed")
+    ninesight.current().outcome("shed")
     assert ninesight.current().duration_s is None
     kept = []
 
     @ninesight.observe(model="reached")
     def plain():
         kept.append(ninesight.current())
-        kept[-1].set_served_by("cache")
+        kept[-1].served_by("cache")
 
     @ninesight.observe(model="reached")
     async def coroutine():
         await asyncio.sleep(0)
         kept.append(ninesight.current())
-        kept[-1].set_outcome("shed")
+        kept[-1].outcome("shed")
 
     plain()
     asyncio.run(coroutine())
@@ -246,7 +246,7 @@ def test_nested_and_recursive_calls_are_each_recorded(sdk):
 
     @ninesight.observe(model="inner")
     def inner():
-        ninesight.current().set_served_by("cache")
+        ninesight.current().served_by("cache")
 
     @ninesight.observe(model="outer")
     def outer(depth):
@@ -254,7 +254,7 @@ def test_nested_and_recursive_calls_are_each_recorded(sdk):
         if depth:
             outer(depth - 1)
         assert number(sdk(), "model_requests_in_flight", model="outer", version="1") == 3 - depth
-        ninesight.current().set_served_by("fallback" if depth == 0 else "model")
+        ninesight.current().served_by("fallback" if depth == 0 else "model")
 
     outer(2)
     assert requests(sdk(), "inner", "ok", "cache") == 3

@@ -196,7 +196,7 @@ def test_switched_off_a_function_is_handed_back_unchanged(name):
             return 1
         observed = ninesight.observe(model="off")(run)
         with ninesight.call("off") as call, ninesight.stage("inference"):
-            call.set_outcome("shed")
+            call.outcome("shed")
             ninesight.model("off").batch(4, 0.1)
         ninesight.configure(service_name="still-off")
         print(json.dumps([

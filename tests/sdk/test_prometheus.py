@@ -84,7 +84,7 @@ def test_prometheus_finds_exactly_our_counts_and_buckets(sdk, prometheus, until)
     with ninesight.call("scraped", "7") as call:
         for duration_s in durations:
             call.add_stage("inference", duration_s)
-        call.set_predictions(41)
+        call.predictions(41)
     labels = '{model="scraped",version="7"}'
     until(lambda: prometheus(f"model_predictions_total{labels} == 41"))
     ours = histogram(sdk(), "model_stage_duration_seconds", model="scraped", version="7", stage="inference")

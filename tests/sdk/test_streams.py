@@ -142,7 +142,7 @@ def test_streams_of_two_tasks_do_not_mix(sdk):
         for _ in range(3):
             await asyncio.sleep(0)
             yield ninesight.current()
-        ninesight.current().set_served_by(served_by)
+        ninesight.current().served_by(served_by)
 
     async def use(served_by):
         return {id(call) async for call in stream(served_by)}

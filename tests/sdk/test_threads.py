@@ -47,7 +47,7 @@ def test_64_threads_under_forced_switching_lose_and_double_nothing(sdk, switchin
             with contextlib.suppress(ValueError):
                 run(step % 10 == 0)
             with ninesight.call("busy-block") as call:
-                call.set_served_by("cache" if step % 2 else "model")
+                call.served_by("cache" if step % 2 else "model")
             if step % 100 == index:
                 sdk()
 

@@ -1,0 +1,39 @@
+"""A part of a call, timed."""
+
+from __future__ import annotations
+
+from time import perf_counter
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from ninesight.events import STAGE
+
+if TYPE_CHECKING:
+    from ninesight.series import ModelSeries
+
+__all__ = ["Stage"]
+
+
+class Stage:
+    """Times a part of a call. Belongs to the call that runs when it is entered."""
+
+    __slots__ = ("_series", "_start", "duration_s", "name")
+
+    def __init__(self, name: str, series: ModelSeries | None) -> None:
+        self.name = name
+        self.duration_s: float | None = None
+        """Seconds from entry to exit; None until then."""
+        self._series = series
+        self._start = 0.0
+
+    def __enter__(self) -> Self:
+        self._start = perf_counter()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        duration_s = self.duration_s = perf_counter() - self._start
+        series = self._series
+        if series is not None:
+            series.buffers.here().put((STAGE, series, self.name, duration_s))
