@@ -23,6 +23,7 @@ from ninesight_query.contract import (
     Matcher,
     Matrix,
     Metadata,
+    SeriesExemplars,
     Vector,
     labels_of,
 )
@@ -139,6 +140,12 @@ class ScriptedEngine:
 
     def metadata(self) -> tuple[Metadata, ...]:
         """Return nothing: a script has no metrics."""
+        return ()
+
+    def exemplars(
+        self, selectors: Sequence[Sequence[Matcher]], start_ms: int, end_ms: int
+    ) -> tuple[SeriesExemplars, ...]:
+        """Return nothing: a script has no traces."""
         return ()
 
 

@@ -24,6 +24,8 @@ from ninesight_store.contract import (
     SeriesTable,
 )
 
+from ninesight_collector.exemplars import ExemplarRows
+
 __all__ = ["BatchBuilder", "HistogramPoint"]
 
 _UNUSED_ROWS_MIN = 256
@@ -73,6 +75,8 @@ class BatchBuilder:
         self._before_histograms: set[int] = set()
         self._metadata: dict[str, Metadata] = {}
         self._metadata_sent: dict[str, Metadata] = {}
+        self.exemplars = ExemplarRows()
+        """Of the batch in the making; rows are those of `row`."""
         self.generation = 0
         """Grows when rows were renumbered: rows remembered from `row` are void then."""
 
@@ -120,6 +124,7 @@ class BatchBuilder:
     def discard(self) -> None:
         """Forget the samples added since the last `batch` (a page turned out to be unreadable)."""
         self._rows = _Rows()
+        self.exemplars.discard()
 
     def batch(self, now_ms: int) -> Batch:
         """Return what was added since the last call, stale markers at `now_ms` included."""
@@ -139,6 +144,7 @@ class BatchBuilder:
             values=values,
             histograms=_histogram_columns(rows),
             metadata=metadata,
+            exemplars=self.exemplars.columns(),
         )
         self._forget_unused(rows)
         return batch
@@ -171,6 +177,7 @@ class BatchBuilder:
         self._row_of = {labels: place for place, labels in enumerate(kept)}
         self._before = {renumbered[row] for row in self._before}
         self._before_histograms = {renumbered[row] for row in self._before_histograms}
+        self.exemplars.renumber(renumbered)
         self._metadata_sent = {}
         self.generation += 1
 

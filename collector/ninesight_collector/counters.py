@@ -31,6 +31,9 @@ METRICS = MappingProxyType(
         "dropped_samples_total": Declared(
             "counter", ("reason",), "Samples taken and then lost: retry buffer full, or refused by the sink."
         ),
+        "exemplars_left_out_total": Declared(
+            "counter", ("source", "reason"), "Exemplars left out, their samples kept, by source and reason."
+        ),
         "otlp_requests_total": Declared("counter", ("code",), "OTLP requests answered, by HTTP status."),
         "remote_write_requests_total": Declared(
             "counter", ("code",), "Remote-write requests answered, by HTTP status."

@@ -36,6 +36,7 @@ from ninesight_query.contract import (
     Matcher,
     Matrix,
     Metadata,
+    SeriesExemplars,
     Vector,
     labels_of,
 )
@@ -135,6 +136,12 @@ class FakeEngine:
         return self.fleet.models if name == "model" else ()
 
     def metadata(self) -> tuple[Metadata, ...]:
+        """Return nothing."""
+        return ()
+
+    def exemplars(
+        self, selectors: Sequence[Sequence[Matcher]], start_ms: int, end_ms: int
+    ) -> tuple[SeriesExemplars, ...]:
         """Return nothing."""
         return ()
 

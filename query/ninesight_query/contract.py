@@ -13,7 +13,16 @@ from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
-from ninesight_store.contract import Float64, Int64, Labels, Matcher, Metadata, labels_of
+from ninesight_store.contract import (
+    Exemplar,
+    Float64,
+    Int64,
+    Labels,
+    Matcher,
+    Metadata,
+    SeriesExemplars,
+    labels_of,
+)
 
 from ninesight_query.histogram import Histogram
 
@@ -21,6 +30,7 @@ __all__ = [
     "Answer",
     "Capabilities",
     "Engine",
+    "Exemplar",
     "Labels",
     "Matcher",
     "Matrix",
@@ -28,6 +38,7 @@ __all__ = [
     "QueryStats",
     "Ragged",
     "Scalar",
+    "SeriesExemplars",
     "String",
     "Value",
     "Vector",
@@ -129,6 +140,7 @@ class Capabilities:
     name: str
     """local, ninesight, prometheus, mimir, victoriametrics; remote where the server is not known yet."""
     native_histograms: bool = True
+    exemplars: bool = True
     delayed_name_removal: bool = False
     version: str = ""
     """What the server says; "" where it says none."""
@@ -168,3 +180,12 @@ class Engine(Protocol):
 
     def metadata(self) -> tuple[Metadata, ...]:
         """Return what is known of each metric, sorted by name."""
+
+    def exemplars(
+        self, selectors: Sequence[Sequence[Matcher]], start_ms: int, end_ms: int
+    ) -> tuple[SeriesExemplars, ...]:
+        """Return the exemplars with start <= timestamp <= end of the series that match any of the selectors.
+
+        Sorted by labels, each series' own by time; a series without one is left out, no selector matches
+        nothing. Engines keep few of them: the newest of each series.
+        """

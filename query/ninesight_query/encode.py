@@ -23,6 +23,7 @@ __all__ = [
     "encode_error",
     "encode_histogram",
     "encode_labels",
+    "encode_seconds",
     "encode_success",
     "encode_value",
     "format_float",
@@ -88,7 +89,7 @@ def _tokens(values: Float64) -> list[bytes]:
     return tokens
 
 
-def _seconds(timestamps_ms: Int64) -> list[bytes]:
+def encode_seconds(timestamps_ms: Int64) -> list[bytes]:
     """Format times as seconds: 1700000000 or 1700000000.123."""
     out = []
     for time in timestamps_ms.tolist():
@@ -159,7 +160,7 @@ def _row(labels: Labels, floats: bytes, histograms: bytes) -> bytes:
 
 
 def _matrix_rows(value: Matrix) -> Iterator[bytes]:
-    seconds = _seconds(value.timestamps)
+    seconds = encode_seconds(value.timestamps)
     spread: dict[int, list[tuple[int, Histogram]]] = {}
     for (row, column), histogram in value.histograms.items():
         spread.setdefault(row, []).append((column, histogram))
@@ -179,17 +180,17 @@ def _matrix_rows(value: Matrix) -> Iterator[bytes]:
 
 def _ragged_rows(value: Ragged) -> Iterator[bytes]:
     for row, labels in enumerate(value.labels):
-        floats = _pairs(_seconds(value.timestamps[row]), value.values[row])
+        floats = _pairs(encode_seconds(value.timestamps[row]), value.values[row])
         points = value.histograms[row] if value.histograms else ()
-        times = _seconds(np.array([time for time, _ in points], np.int64))
+        times = encode_seconds(np.array([time for time, _ in points], np.int64))
         yield _row(labels, floats, _histogram_pairs(zip(times, (h for _, h in points), strict=True)))
 
 
 def _vector_rows(value: Vector) -> Iterator[bytes]:
     if value.timestamps is None:
-        seconds = _seconds(np.array([value.timestamp_ms], np.int64)) * len(value.labels)
+        seconds = encode_seconds(np.array([value.timestamp_ms], np.int64)) * len(value.labels)
     else:
-        seconds = _seconds(value.timestamps)
+        seconds = encode_seconds(value.timestamps)
     tokens = _tokens(value.values)
     for row, labels in enumerate(value.labels):
         head = b'{"metric":' + encode_labels(labels)
@@ -203,7 +204,7 @@ def _vector_rows(value: Vector) -> Iterator[bytes]:
 def encode_value(value: Value) -> bytes:
     """Return `{"resultType":...,"result":...}` of any value."""
     if isinstance(value, Scalar | String):
-        time = _seconds(np.array([value.timestamp_ms], np.int64))[0]
+        time = encode_seconds(np.array([value.timestamp_ms], np.int64))[0]
         text = format_float(value.value) if isinstance(value, Scalar) else value.value
         kind = b"scalar" if isinstance(value, Scalar) else b"string"
         return b'{"resultType":"' + kind + b'","result":[' + time + b"," + _dumps(text) + b"]}"

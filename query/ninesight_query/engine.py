@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
-from ninesight_store.contract import Labels, Matcher, Metadata, Source
+from ninesight_store.contract import Labels, Matcher, Metadata, SeriesExemplars, Source
 from ninesight_store.errors import MatcherError, StoreError
 
 from ninesight_query import ir
@@ -120,6 +120,13 @@ class LocalEngine:
     def metadata(self) -> tuple[Metadata, ...]:
         """Return what is known of each metric, sorted by name. Raises QueryError."""
         return self._guarded(lambda: tuple(self._source.metadata()))
+
+    def exemplars(
+        self, selectors: Sequence[Sequence[Matcher]], start_ms: int, end_ms: int
+    ) -> tuple[SeriesExemplars, ...]:
+        """Return the exemplars of the series that match any of the selectors. Raises QueryError."""
+        wanted = [tuple(each) for each in selectors]
+        return self._guarded(lambda: self._source.exemplars(wanted, start_ms, end_ms))
 
     def _series(
         self, selectors: Sequence[Sequence[Matcher]], start_ms: int, end_ms: int

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from ninesight_store.contract import Labels, Matcher, Metadata, Source, labels_of
+from ninesight_store.contract import Labels, Matcher, Metadata, SeriesExemplars, Source, labels_of
 from ninesight_store.matchers import compile_matchers, labels_match
 from ninesight_store.memory import MemoryStore
 
@@ -55,10 +55,12 @@ class ScriptedEngine:
         *,
         series: Sequence[Labels] = (),
         metadata: Sequence[Metadata] = (),
+        exemplars: Sequence[SeriesExemplars] = (),
     ) -> None:
         self._reply = script.__getitem__ if isinstance(script, Mapping) else script
         self._series = tuple(sorted(series))
         self._metadata = tuple(metadata)
+        self._exemplars = tuple(exemplars)
         self._lock = threading.Lock()
         self.asked: list[Asked] = []
 
@@ -122,6 +124,16 @@ class ScriptedEngine:
     def metadata(self) -> tuple[Metadata, ...]:
         """Return what was given at construction."""
         return self._metadata
+
+    def exemplars(
+        self, selectors: Sequence[Sequence[Matcher]], start_ms: int, end_ms: int
+    ) -> tuple[SeriesExemplars, ...]:
+        """Return those given at construction whose series match; the span is not looked at."""
+        del start_ms, end_ms
+        compiled = [compile_matchers(each) for each in selectors]
+        return tuple(
+            found for found in self._exemplars if any(labels_match(each, found.series) for each in compiled)
+        )
 
 
 def vector_of(at_ms: int, values: Mapping[Labels, float]) -> Vector:

@@ -24,6 +24,7 @@ AT, START, END = f"{AT_MS / 1000:.3f}", f"{BASE_MS / 1000:.3f}", f"{END_MS / 100
 SPAN = {"start": START, "end": END}
 QUERY, RANGE, SERIES = "/api/v1/query", "/api/v1/query_range", "/api/v1/series"
 LABELS, VALUES, METADATA = "/api/v1/labels", "/api/v1/label/model/values", "/api/v1/metadata"
+EXEMPLARS = "/api/v1/query_exemplars"
 COUNTS = "suite_requests_total"
 
 SAME = [
@@ -57,6 +58,8 @@ SAME = [
     ("/api/v1/label/nolabel/values", SPAN),
     (METADATA, {"metric": "nothing"}),
     (METADATA, {"limit": "0"}),
+    (EXEMPLARS, {"query": COUNTS, **SPAN}),
+    (EXEMPLARS, {"query": "up"}),
 ]
 """Same status, same data."""
 
@@ -104,6 +107,12 @@ BAD = [
     (VALUES, {"match[]": "{}"}),
     (VALUES, {"end": "x"}),
     (METADATA, {"limit": "x"}),
+    (EXEMPLARS, {}),
+    (EXEMPLARS, {"query": "up +"}),
+    (EXEMPLARS, {"query": "{}"}),
+    (EXEMPLARS, {"query": "up", "start": "x"}),
+    (EXEMPLARS, {"query": "up", "end": "x"}),
+    (EXEMPLARS, {"query": "up", "start": "9", "end": "1"}),
 ]
 """Same status and errorType. The words are ours."""
 
@@ -133,7 +142,7 @@ OTHERWISE = [
 
 METHODS = [
     (path, method)
-    for path in (QUERY, RANGE, SERIES, LABELS, VALUES, METADATA, "/api/v1/status/buildinfo")
+    for path in (QUERY, RANGE, EXEMPLARS, SERIES, LABELS, VALUES, METADATA, "/api/v1/status/buildinfo")
     for method in ("POST", "PUT", "DELETE")
     # DELETE of series was Prometheus 1's; 2.42 still answers that it is not implemented.
     if (path, method) != (SERIES, "DELETE")
@@ -259,6 +268,12 @@ def test_the_same_stats(ours, theirs):
     assert stats[0]["samples"].keys() == stats[1]["samples"].keys()
     assert stats[0]["samples"]["totalQueryableSamples"] >= stats[1]["samples"]["totalQueryableSamples"] == 3
     assert all(value >= 0 for value in stats[0]["timings"].values())
+
+
+def test_a_query_that_reads_nothing_has_no_exemplars(ours, theirs):
+    """204 without a body, as there."""
+    for address in (ours, theirs):
+        assert ask(address, EXEMPLARS, {"query": "1 + 1"})[::2] == (204, b"")
 
 
 def test_another_lookback(ours):

@@ -11,7 +11,8 @@ import urllib.request
 import pytest
 import uvicorn
 from ninesight_query import LocalEngine, RemoteEngine, RemoteSettings
-from ninesight_query.contract_suite import CHECKS, NATIVE_CHECKS, batch, import_text, open_metrics
+from ninesight_query.contract_exemplars import EXEMPLAR_CHECKS, batch_with_exemplars, check_no_exemplars
+from ninesight_query.contract_suite import CHECKS, NATIVE_CHECKS, import_text, open_metrics
 from ninesight_query.http import routes
 from ninesight_query.testing_servers import running_prometheus, running_victoria_metrics
 from ninesight_store import LocalStore
@@ -51,7 +52,7 @@ def remote(address):
 def memory(real, folder):
     """Our engine over a store in memory."""
     store = MemoryStore()
-    store.write(batch())
+    store.write(batch_with_exemplars())
     yield LocalEngine(store)
 
 
@@ -60,7 +61,7 @@ def local(real, folder):
     """Our engine over SQLite."""
     store = LocalStore(f"sqlite:///{folder / 'own.db'}")
     try:
-        store.write(batch())
+        store.write(batch_with_exemplars())
         yield LocalEngine(store)
     finally:
         store.close()
@@ -131,15 +132,15 @@ def real_module():
     return require
 
 
-@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+@pytest.mark.parametrize("check", [*CHECKS, check_no_exemplars], ids=lambda check: check.__name__)
 def test_contract(engine, check):
     """The check's own sentence holds for this engine."""
     check(engine)
 
 
-@pytest.mark.parametrize("check", NATIVE_CHECKS, ids=lambda check: check.__name__)
+@pytest.mark.parametrize("check", [*NATIVE_CHECKS, *EXEMPLAR_CHECKS], ids=lambda check: check.__name__)
 @pytest.mark.parametrize("kind", ["memory", "store", "ninesight"])
-def test_native_histograms(kind, check, tmp_path, real):
-    """The check's own sentence holds where native histograms were written."""
+def test_native_histograms_and_exemplars(kind, check, tmp_path, real):
+    """The check's own sentence holds where native histograms and exemplars were written."""
     with KINDS[kind](real, tmp_path) as engine:
         check(engine)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -18,6 +19,7 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import (
 
 from ninesight_collector.batch_builder import STALE_POINT, BatchBuilder
 from ninesight_collector.names import format_float
+from ninesight_collector.otlp.exemplars import add_exemplar, exemplar_value
 from ninesight_collector.otlp.exponential import PointError, native_point
 from ninesight_collector.otlp.labels import check_labels, point_labels
 from ninesight_collector.otlp.settings import OtlpSettings
@@ -50,12 +52,14 @@ class _Row:
     stale: bool
     builder: BatchBuilder
 
-    def add(self, name: str, value: float, **extra: str) -> None:
+    def add(self, name: str, value: float, **extra: str) -> int:
+        """Add a sample; return its row of the table."""
         series: Labels = labels_of(name, self.labels | extra)
         if self.stale:
             self.builder.add_stale(series, self.timestamp_ms)
         else:
             self.builder.add(series, self.timestamp_ms, value)
+        return self.builder.row(series)
 
 
 def add_number(name: str, point: NumberDataPoint, target: Target) -> None:
@@ -64,7 +68,9 @@ def add_number(name: str, point: NumberDataPoint, target: Target) -> None:
     kind = point.WhichOneof("value")
     if kind is None and not row.stale:
         raise PointError("a number point must have as_double or as_int, got neither", "no_value")
-    row.add(name, point.as_double if kind == "as_double" else float(point.as_int))
+    place = row.add(name, point.as_double if kind == "as_double" else float(point.as_int))
+    for exemplar in point.exemplars:
+        add_exemplar(target.builder, place, exemplar, target.now_ms)
 
 
 def add_histogram(name: str, point: HistogramDataPoint, target: Target) -> None:
@@ -90,11 +96,15 @@ def add_histogram(name: str, point: HistogramDataPoint, target: Target) -> None:
             "send an exponential histogram",
             "buckets",
         )
-    below = 0
+    below, places = 0, []
     for bound, count in zip(bounds, counts, strict=False):
         below += count
-        row.add(f"{name}_bucket", float(below), le=format_float(bound))
-    row.add(f"{name}_bucket", float(point.count), le="+Inf")
+        places.append(row.add(f"{name}_bucket", float(below), le=format_float(bound)))
+    places.append(row.add(f"{name}_bucket", float(point.count), le="+Inf"))
+    for exemplar in point.exemplars:
+        # Of the narrowest bucket that holds it.
+        place = places[min(bisect_left(bounds, exemplar_value(exemplar)), len(places) - 1)]
+        add_exemplar(target.builder, place, exemplar, target.now_ms)
     if point.HasField("sum") or row.stale:
         row.add(f"{name}_sum", point.sum)
     row.add(f"{name}_count", float(point.count))
@@ -104,7 +114,10 @@ def add_exponential(name: str, point: ExponentialHistogramDataPoint, target: Tar
     """Add a native-histogram point. Raises PointError."""
     row = _row(point, target)
     native = STALE_POINT if row.stale else native_point(point)
-    target.builder.add_histogram(labels_of(name, row.labels), row.timestamp_ms, native)
+    series = labels_of(name, row.labels)
+    target.builder.add_histogram(series, row.timestamp_ms, native)
+    for exemplar in point.exemplars:
+        add_exemplar(target.builder, target.builder.row(series), exemplar, target.now_ms)
 
 
 def add_summary(name: str, point: SummaryDataPoint, target: Target) -> None:

@@ -111,6 +111,8 @@ class Receiver:
         batch = self._tables.shared(translated.batch)
         for reason, points in translated.refusals.counts.items():
             self._counters.add("rejected_samples_total", points, source="otlp", reason=reason)
+        for reason, count in translated.exemplars_left_out.items():
+            self._counters.add("exemplars_left_out_total", count, source="otlp", reason=reason)
         try:
             if len(batch):
                 self._sink.write(batch)

@@ -12,7 +12,7 @@ twice. The message names the sender's setting that turns it to cumulative.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -73,6 +73,8 @@ class Translated:
 
     batch: Batch
     refusals: Refusals
+    exemplars_left_out: Mapping[str, int] = field(default_factory=dict)
+    """By reason; their points are kept."""
 
 
 def translate(request: ExportMetricsServiceRequest, settings: OtlpSettings, now_ms: int) -> Translated:
@@ -83,7 +85,8 @@ def translate(request: ExportMetricsServiceRequest, settings: OtlpSettings, now_
         for scope in resource.scope_metrics:
             for metric in scope.metrics:
                 _translate_metric(metric, Target(builder, settings, labels, now_ms), refusals)
-    return Translated(builder.batch(now_ms), refusals)
+    left_out = builder.exemplars.take_left_out()
+    return Translated(builder.batch(now_ms), refusals, left_out)
 
 
 def _translate_metric(metric: Metric, target: Target, refusals: Refusals) -> None:

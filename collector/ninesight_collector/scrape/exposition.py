@@ -108,10 +108,12 @@ class ExpositionParser:
         *,
         open_metrics: bool,
     ) -> None:
+        exemplar = ""
         if open_metrics and " # " in line:
             # An exemplar may follow; only reading the labels tells where the value is.
             end = read_key(line, labels_max=self.limits.labels_max, value_max=self.limits.label_value_max)[2]
-            rest = line[end:].partition(" # ")[0].split()
+            sample, _, exemplar = line[end:].partition(" # ")
+            rest = sample.split()
         else:
             end = line.rfind("}") + 1 or len(line) - len(line.lstrip()) + len(line.split(None, 1)[0])
             rest = line[end:].split()
@@ -128,6 +130,9 @@ class ExpositionParser:
             builder.add_row(row, timestamp_ms, _value(rest[0], line), tracked=False)
         else:
             raise ExpositionError(f"a line must be: series value [timestamp], got {_shown(line)}")
+        if exemplar:
+            labels, value, at_ms = _exemplar(exemplar, line)
+            builder.exemplars.add(row, labels, value, at_ms, now_ms)
 
     def _series(self, line: str, key: str) -> Labels:
         if len(line) > _LINE_MAX:
@@ -141,6 +146,19 @@ class ExpositionParser:
             raise ExpositionError(f"a line must be: series value [timestamp], got {_shown(line)}")
         self.limits.check(name, labels)
         return self.target.series(name, labels)
+
+
+def _exemplar(text: str, line: str) -> tuple[dict[str, str], float, int | None]:
+    """Return (labels, value, milliseconds or None) of `{trace_id="..."} value [seconds]`."""
+    if not text.startswith("{"):
+        raise ExpositionError(f'an exemplar must be {{name="value"}} value [timestamp], got {_shown(line)}')
+    # A metric name in front makes it a series key, which the reader knows.
+    _, labels, end = read_key(f"x{text}")
+    rest = text[end - 1 :].split()
+    if len(rest) not in (1, 2):
+        raise ExpositionError(f'an exemplar must be {{name="value"}} value [timestamp], got {_shown(line)}')
+    at_ms = _timestamp(rest[1], line, open_metrics=True) if len(rest) == 2 else None
+    return {name: value for name, value in labels.items() if value}, _value(rest[0], line), at_ms
 
 
 def check_time(timestamp_ms: int, now_ms: int) -> None:

@@ -69,7 +69,9 @@ class ProtobufParser:
         else:
             for kind in ("counter", "gauge", "untyped"):
                 if metric.HasField(kind):
-                    out.add(name, getattr(metric, kind).value)
+                    row = out.add(name, getattr(metric, kind).value)
+                    if kind == "counter" and metric.counter.HasField("exemplar"):
+                        out.add_exemplar(row, metric.counter.exemplar)
 
     def _histogram(self, name: str, histogram: Any, out: _Out, *, gauge: bool) -> None:
         count = histogram.sample_count_float or float(histogram.sample_count)
@@ -80,14 +82,21 @@ class ProtobufParser:
             or histogram.zero_count
         )
         if native:
-            out.add_native(name, _native(histogram, count, gauge=gauge))
+            row = out.add_native(name, _native(histogram, count, gauge=gauge))
+            own = histogram.exemplars or [
+                one.exemplar for one in histogram.bucket if one.HasField("exemplar")
+            ]
+            for exemplar in own:
+                out.add_exemplar(row, exemplar)
             if not self.classic_histograms:
                 return
         ends = False
         for bucket in histogram.bucket:
             ends = ends or bucket.upper_bound == float("inf")
             below = bucket.cumulative_count_float or float(bucket.cumulative_count)
-            out.add(f"{name}_bucket", below, le=format_float(bucket.upper_bound))
+            row = out.add(f"{name}_bucket", below, le=format_float(bucket.upper_bound))
+            if bucket.HasField("exemplar"):
+                out.add_exemplar(row, bucket.exemplar)
         if not ends:
             out.add(f"{name}_bucket", count, le="+Inf")
         out.add(f"{name}_sum", histogram.sample_sum)
@@ -105,16 +114,25 @@ class _Out:
         self._labels = {pair.name: pair.value for pair in metric.label}
         self._tracked = not metric.timestamp_ms
         self._timestamp_ms = metric.timestamp_ms or now_ms
+        self._now_ms = now_ms
         check_time(self._timestamp_ms, now_ms)
         parser.limits.check(family, self._labels)
 
-    def add(self, name: str, value: float, **extra: str) -> None:
-        series = self._target.series(name, self._labels | extra)
-        self._builder.add(series, self._timestamp_ms, value, tracked=self._tracked)
+    def add(self, name: str, value: float, **extra: str) -> int:
+        row = self._builder.row(self._target.series(name, self._labels | extra))
+        self._builder.add_row(row, self._timestamp_ms, value, tracked=self._tracked)
+        return row
 
-    def add_native(self, name: str, point: HistogramPoint) -> None:
+    def add_native(self, name: str, point: HistogramPoint) -> int:
         series = self._target.series(name, dict(self._labels))
         self._builder.add_histogram(series, self._timestamp_ms, point)
+        return self._builder.row(series)
+
+    def add_exemplar(self, row: int, exemplar: Any) -> None:
+        labels = {pair.name: pair.value for pair in exemplar.label if pair.value}
+        told = exemplar.timestamp if exemplar.HasField("timestamp") else None
+        at_ms = None if told is None else told.seconds * 1000 + told.nanos // 1_000_000
+        self._builder.exemplars.add(row, labels, exemplar.value, at_ms, self._now_ms)
 
 
 def _native(histogram: Any, count: float, *, gauge: bool) -> HistogramPoint:

@@ -112,6 +112,8 @@ class Scraper:
             self._own, (float(self._health.up is True), duration_s, float(samples)), strict=True
         ):
             self._builder.add(labels, now_ms, value)
+        for reason, count in self._builder.exemplars.take_left_out().items():
+            self._counters.add("exemplars_left_out_total", count, source="scrape", reason=reason)
         return self._builder.batch(now_ms)
 
     def health(self) -> Health:

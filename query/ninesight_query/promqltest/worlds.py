@@ -11,7 +11,7 @@ from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
-from ninesight_store.contract import Batch, Columns, Labels, Matcher, Metadata, Sink, Source
+from ninesight_store.contract import Batch, Columns, Labels, Matcher, Metadata, SeriesExemplars, Sink, Source
 from ninesight_store.histograms import take_histograms
 
 from ninesight_query.contract import Answer, Capabilities, Engine, Matrix
@@ -115,6 +115,12 @@ class AsWritten:
     def metadata(self) -> tuple[Metadata, ...]:
         """Ask the engine."""
         return self._engine.metadata()
+
+    def exemplars(
+        self, selectors: Sequence[Sequence[Matcher]], start_ms: int, end_ms: int
+    ) -> tuple[SeriesExemplars, ...]:
+        """Ask the engine."""
+        return self._engine.exemplars(selectors, start_ms, end_ms)
 
 
 class Halves(AsWritten):

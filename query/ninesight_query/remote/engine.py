@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 import httpx2
 import orjson
-from ninesight_store.contract import Labels, Matcher, Metadata
+from ninesight_store.contract import Labels, Matcher, Metadata, SeriesExemplars
 
 from ninesight_query import ir
 from ninesight_query.contract import Answer, Capabilities
@@ -29,6 +29,7 @@ from ninesight_query.lookback import lookback_now
 from ninesight_query.parse import parse
 from ninesight_query.remote.answers import instant_value, matrix_value
 from ninesight_query.remote.client import Form, RemoteClient
+from ninesight_query.remote.exemplars import exemplars_of
 from ninesight_query.remote.reader import AnswerReader
 from ninesight_query.remote.selectors import escaped_label, selector_text
 from ninesight_query.remote.servers import UNKNOWN, Server, server_of
@@ -148,6 +149,19 @@ class RemoteEngine:
         """Return what the server knows of each metric, sorted by name. Raises QueryError."""
         found, _ = self._client.ask("GET", "/api/v1/metadata", (), _WholeBody)
         return _shaped(lambda: tuple(_metadata(name, told) for name, told in sorted(found.items()) if told))
+
+    def exemplars(
+        self, selectors: Sequence[Sequence[Matcher]], start_ms: int, end_ms: int
+    ) -> tuple[SeriesExemplars, ...]:
+        """Return the exemplars of the series that match any of the selectors. Raises QueryError."""
+        start_ms, end_ms = self._known().clipped(start_ms, end_ms)
+        if not selectors or end_ms < start_ms:
+            return ()
+        # The server takes the selectors of any query: `or` joins them.
+        query = " or ".join(map(selector_text, selectors))
+        form = [("query", query), ("start", _seconds(start_ms)), ("end", _seconds(end_ms))]
+        found = self._listed("POST", "/api/v1/query_exemplars", form)
+        return _shaped(lambda: exemplars_of(found))
 
     def _known(self) -> Server:
         """Return the server's kind; ask again only some time after an attempt that led nowhere."""

@@ -18,6 +18,7 @@ _METRICSQL = (
     "rate, increase and delta begin at the last sample before the range and do not extrapolate to its ends",
     "a plain selector looks back as far as its series' own sample interval, not for 5 minutes",
     "points that are NaN are left out",
+    "there are no exemplars",
 )
 
 
@@ -55,6 +56,7 @@ def server_of(build: Mapping[str, Any], headers: Mapping[str, str]) -> Server:
         can = Capabilities(
             "victoriametrics",
             native_histograms=False,
+            exemplars=False,
             version=version,
             dialect="metricsql",
             differences=_METRICSQL,
