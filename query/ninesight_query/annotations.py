@@ -103,6 +103,12 @@ class Annotations:
         """Histograms that cannot be added."""
         self.warn(f"incompatible bucket layout encountered for binary operator {operator}")
 
+    def overlapping_start(self, metric: str) -> None:
+        """A start timestamp that contradicts the sample before."""
+        self.warn(
+            f"sample has start time that overlaps with previous sample timestamp for metric {quoted(metric)}"
+        )
+
     def possible_non_counter(self, metric: str) -> None:
         """rate over something not named like a counter."""
         self.info(

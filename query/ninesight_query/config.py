@@ -99,6 +99,8 @@ class EngineConfig(BaseModel):
     """Characters of a query."""
     delayed_name_removal: bool = False
     """Take metric names away at the end of a query instead of at each function (off in Prometheus too)."""
+    use_start_timestamps: bool = False
+    """Let rate, increase, irate and resets see when a counter began, where its sender says so (off in Prometheus too)."""
 
     @model_validator(mode="after")
     def _one_login(self) -> Self:
@@ -176,4 +178,5 @@ class EngineConfig(BaseModel):
             query_length_max=self.query_length_max,
             deadline_s=duration_ms(self.deadline) / 1000.0,
             delayed_name_removal=self.delayed_name_removal,
+            use_start_timestamps=self.use_start_timestamps,
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ninesight_store.contract import Matcher, Source
 from ninesight_store.errors import MatcherError, StoreError
@@ -147,4 +147,8 @@ class Context:
                 "take narrower selectors or shorter ranges, or raise the engine's samples_max"
             )
         self.check_deadline()
+        if not self.settings.use_start_timestamps:
+            columns = replace(
+                columns, start_timestamps=None, histograms=replace(columns.histograms, start_timestamps=None)
+            )
         return Samples.of_columns(columns)

@@ -16,6 +16,7 @@ from ninesight_query.context import Context
 from ninesight_query.info import info
 from ninesight_query.label_functions import absent
 from ninesight_query.select import instant
+from ninesight_query.starts import start_timestamp
 
 __all__ = ["FUNCTIONS", "Arguments", "absent"]
 
@@ -131,6 +132,15 @@ def _timestamp(node: ir.Call, args: Arguments) -> Block:
     return without_name(block, delayed=args.context.settings.delayed_name_removal)
 
 
+def _start_timestamp(node: ir.Call, args: Arguments) -> Block:
+    argument = node.args[0]
+    if not isinstance(argument, ir.Selector) or not args.context.settings.use_start_timestamps:
+        # A computed vector has none.
+        return Block.empty(args.grid.count)
+    block = start_timestamp(argument, args.grid, args.context)
+    return without_name(block, delayed=args.context.settings.delayed_name_removal)
+
+
 def _absent(node: ir.Call, args: Arguments) -> Block:
     return absent(args.vector(0).exists, node.args[0])
 
@@ -205,6 +215,7 @@ FUNCTIONS: dict[str, Function] = {
     "sort_by_label_desc": _sort_by_label(descending=True),
     "sort_desc": _sort(descending=True),
     "start": _constant(lambda context: context.start_ms / 1000.0),
+    "start_timestamp": _start_timestamp,
     "step": _constant(lambda context: context.step_ms / 1000.0),
     "time": _time,
     "timestamp": _timestamp,

@@ -44,17 +44,25 @@ def rate(
     *,
     is_counter: bool,
     is_rate: bool,
+    began_ms: int | None = None,
 ) -> tuple[Histogram | None, Notes]:
     """Return the extrapolated difference over (range_start, range_end], and what must be said of it.
 
     rate is a counter and a rate, increase a counter, delta neither. None for fewer than two points, or
     where the points cannot be subtracted. The result is a gauge. Source: Prometheus' extrapolatedRate.
+    `began_ms` is when a counter began, where that lies inside the window: it was zero then, one point is enough,
+    and nothing is guessed before it.
     """
-    if len(points) < 2:
+    if len(points) < (1 if began_ms is not None else 2):
         return None, _NONE
-    grown, notes = increase_between(points, is_counter=is_counter)
-    if grown is None:
+    grown, notes = increase_between(points, is_counter=is_counter) if len(points) > 1 else (None, _NONE)
+    if grown is None and len(points) > 1:
         return None, notes
+    if began_ms is not None:
+        return _from_zero(
+            points, timestamps_ms, (range_start_ms, range_end_ms), began_ms, grown, notes, is_rate
+        )
+    assert grown is not None
     factor = extrapolation(
         int(timestamps_ms[0]),
         int(timestamps_ms[-1]),
@@ -68,6 +76,34 @@ def rate(
     if is_rate:
         factor /= (range_end_ms - range_start_ms) / 1000.0
     return scale(grown, factor), notes
+
+
+def _from_zero(
+    points: Sequence[Histogram] | Objects,
+    timestamps_ms: Sequence[int] | Int64,
+    span_ms: tuple[int, int],
+    began_ms: int,
+    grown: Histogram | None,
+    notes: Notes,
+    is_rate: bool,
+) -> tuple[Histogram | None, Notes]:
+    first: Histogram = points[0]
+    try:
+        whole = first if grown is None else add(grown, first).histogram
+    except IncompatibleSchemasError:
+        return None, frozenset({RateNote.MIXED_SCHEMAS})
+    first_ms, last_ms = int(timestamps_ms[0]), int(timestamps_ms[-1])
+    sampled_s = (last_ms - began_ms) / 1000.0
+    to_end_s = 0.0
+    if len(points) > 1:
+        distance_s = (last_ms - first_ms) / 1000.0 / (len(points) - 1)
+        to_end_s = (span_ms[1] - last_ms) / 1000.0
+        if to_end_s >= distance_s * 1.1:
+            to_end_s = distance_s / 2.0
+    factor = (sampled_s + to_end_s) / sampled_s
+    if is_rate:
+        factor /= (span_ms[1] - span_ms[0]) / 1000.0
+    return scale(compact(replace(whole, hint=ResetHint.GAUGE)), factor), notes
 
 
 def extrapolation(

@@ -185,6 +185,14 @@ class HistogramTable:
         first, last = int(self._offsets[row]), int(self._offsets[row + 1])
         return self._columns.timestamps[first:last], from_columns(_part(self._columns, first, last))
 
+    def starts(self, row: int) -> Int64 | None:
+        """Return the start timestamps of one series, stale markers included; None where it has none."""
+        starts = self._columns.start_timestamps
+        if starts is None:
+            return None
+        own: Int64 = starts[int(self._offsets[row]) : int(self._offsets[row + 1])]
+        return own if own.any() else None
+
     def times(self, row: int) -> tuple[Int64, Int32, Int64]:
         """Return (times, hints, times of stale markers) of one series without reading its buckets."""
         part = slice(int(self._offsets[row]), int(self._offsets[row + 1]))

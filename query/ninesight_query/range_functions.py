@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from ninesight_store.contract import Float64
+from ninesight_store.contract import Float64, Labels
 
 from ninesight_query import labels as label
 from ninesight_query import over_time, rates, regression
@@ -16,6 +16,7 @@ from ninesight_query.context import Context
 from ninesight_query.errors import ExecutionError
 from ninesight_query.range_grid import apply_to_grid
 from ninesight_query.select import RangeVector, Window
+from ninesight_query.starts import overlapping_rows
 
 __all__ = ["RANGE_FUNCTIONS", "RangeFunction", "call_range"]
 
@@ -82,6 +83,8 @@ def call_range(name: str, vector: RangeVector, params: Sequence[Float64], contex
         for window in vector.windows(context, every_step=every_step):
             rows = window.tile.rows
             values[rows], present[rows] = function.kernel(window, params)
+            if name in ("rate", "increase") and window.tile.starts is not None:
+                _annotate_overlaps(window, samples.labels, context)
     histograms = None
     if samples.histograms:
         histograms = apply_to_grid(name, function.handler, vector, params, values, present, context)
@@ -104,6 +107,11 @@ def _check_params(name: str, params: Sequence[Float64], context: Context) -> Non
             wrong = factors[~((factors > 0) & (factors < 1))]
             if len(wrong):
                 raise ExecutionError(f"invalid {what} factor. Expected: 0 < factor < 1, got: {wrong[0]:g}")
+
+
+def _annotate_overlaps(window: Window, labels: Sequence[Labels], context: Context) -> None:
+    for row in overlapping_rows(window).tolist():
+        context.annotations.overlapping_start(label.get(labels[window.tile.rows[row]], label.METRIC_NAME))
 
 
 def _annotate_counters(vector: RangeVector, present: Bool, context: Context) -> None:

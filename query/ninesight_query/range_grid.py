@@ -37,6 +37,9 @@ def apply_to_grid(
         return apply(name, handler, vector, params, values, present, context)
     is_counter, is_rate = _RATES[name]
     pure = [row for row in samples.histograms if samples.offsets[row] == samples.offsets[row + 1]]
+    if is_counter:
+        # Those that say when they began are worked out window by window.
+        pure = [row for row in pure if table.starts(row) is None]
     layouts, _ = table.layouts(pure)
     steps = values.shape[1]
     starts = np.broadcast_to(vector.starts_ms, (vector.grid.count,))[:steps]

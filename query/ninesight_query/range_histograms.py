@@ -31,6 +31,7 @@ from ninesight_query.histogram_rate import RateNote
 from ninesight_query.histogram_rate import rate as histogram_rate
 from ninesight_query.histogram_reset import detect_reset
 from ninesight_query.select import RangeVector
+from ninesight_query.starts import began_anew, overlapping
 
 __all__ = ["KEEP", "Handler", "HistogramWindow", "apply", "note_all"]
 
@@ -56,6 +57,10 @@ class HistogramWindow:
     """Exclusive."""
     end_ms: int
     notes: Annotations
+    float_starts: Int64 | None = None
+    """Start timestamps of the floats, 0 where not known; None where they have none."""
+    starts: Int64 | None = None
+    """Those of the histograms."""
 
     @property
     def metric(self) -> str:
@@ -111,6 +116,8 @@ def apply(
                 int(starts[step]),
                 int(ends[step]),
                 context.annotations,
+                None if samples.starts is None else samples.starts[own][part],
+                None if run.starts is None else run.starts[low[step] : high[step]],
             )
             outcome = handler(window)
             if outcome is KEEP:
@@ -193,13 +200,36 @@ def delta(window: HistogramWindow) -> Outcome:
 
 
 def _extrapolated(window: HistogramWindow, *, is_counter: bool, is_rate: bool) -> Outcome:
-    if window.mixed or len(window.points) < 2:
+    if window.mixed:
         return None
+    points, began_ms = window.points, None
+    if is_counter and window.starts is not None:
+        points = _marked(window.points, window.times, window.starts)
+        first = int(window.starts[0])
+        if first and window.start_ms < first < window.times[0]:
+            began_ms = first
+        if overlapping(window.times, window.starts).any():
+            window.notes.overlapping_start(window.metric)
     result, notes = histogram_rate(
-        window.points, window.times, window.start_ms, window.end_ms, is_counter=is_counter, is_rate=is_rate
+        points,
+        window.times,
+        window.start_ms,
+        window.end_ms,
+        is_counter=is_counter,
+        is_rate=is_rate,
+        began_ms=began_ms,
     )
     note_all(window.notes, window.metric, notes)
     return result
+
+
+def _marked(points: Sequence[Histogram], times: Int64, starts: Int64) -> list[Histogram]:
+    """Return the points with the hint RESET where the start timestamp tells of one."""
+    out = list(points)
+    for place in (np.flatnonzero(began_anew(times, starts)) + 1).tolist():
+        if out[place].hint is not ResetHint.GAUGE:
+            out[place] = replace(out[place], hint=ResetHint.RESET)
+    return out
 
 
 def note_all(annotations: Annotations, metric: str, notes: frozenset[RateNote]) -> None:
@@ -229,9 +259,12 @@ def idelta(window: HistogramWindow) -> Outcome:
 
 
 def _last_two(window: HistogramWindow, *, is_counter: bool) -> Outcome:
+    points = window.points
+    if is_counter and window.starts is not None:
+        points = _marked(points, window.times, window.starts)
     newest: list[tuple[int, float | Histogram]] = [
         *zip(window.float_times[-2:].tolist(), window.floats[-2:].tolist(), strict=True),
-        *zip(window.times[-2:].tolist(), window.points[-2:], strict=True),
+        *zip(window.times[-2:].tolist(), points[-2:], strict=True),
     ]
     newest = sorted(newest, key=lambda pair: pair[0])[-2:]
     if len(newest) < 2:
@@ -300,7 +333,32 @@ def changes(window: HistogramWindow) -> Outcome:
 
 def resets(window: HistogramWindow) -> Outcome:
     """How often the sample fell; a change of kind is a reset."""
-    return _counted(window, _fell)
+    return (
+        _counted(window, _fell)
+        if window.starts is None and window.float_starts is None
+        else _restarts(window)
+    )
+
+
+def _restarts(window: HistogramWindow) -> float:
+    """How often the sample fell or is known to have begun anew."""
+    kinds = (
+        (window.float_times, window.floats, window.float_starts),
+        (window.times, window.points, window.starts),
+    )
+    samples: list[tuple[int, int, float | Histogram]] = []
+    for times, points, starts in kinds:
+        begun = np.zeros(len(times), np.int64) if starts is None else starts
+        values = points.tolist() if isinstance(points, np.ndarray) else points
+        samples += zip(times.tolist(), begun.tolist(), values, strict=True)
+    samples.sort(key=lambda sample: sample[0])
+    ordered = [sample for _, _, sample in samples]
+    began = began_anew(
+        np.array([time for time, _, _ in samples], np.int64),
+        np.array([start for _, start, _ in samples], np.int64),
+    )
+    fell = [_fell(now, then) for then, now in itertools.pairwise(ordered)]
+    return float(np.count_nonzero(began | np.array(fell, np.bool_)))
 
 
 def _counted(window: HistogramWindow, event: Callable[[float | Histogram, float | Histogram], bool]) -> float:

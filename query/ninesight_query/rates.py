@@ -12,7 +12,9 @@ import numpy as np
 from ninesight_store.contract import Float64, Int64
 
 from ninesight_query.block import Bool
+from ninesight_query.samples import Tile
 from ninesight_query.select import Window
+from ninesight_query.starts import began_anew, from_zero
 
 __all__ = ["changes", "delta", "idelta", "increase", "irate", "rate", "resets"]
 
@@ -54,21 +56,29 @@ def _extrapolated(window: Window, *, is_counter: bool, is_rate: bool) -> Result:
         rising = (result > 0) & (first_value >= 0)
         to_zero_s = sampled_s * (first_value / result)
         to_start_s = np.where(rising & (to_zero_s < to_start_s), to_zero_s, to_start_s)
+    enough = window.count >= 2
+    if is_counter and tile.starts is not None:
+        # A counter that began inside the window was zero then: nothing is guessed before that.
+        result, sampled_s, begun = from_zero(window, result, first_value, sampled_s)
+        to_start_s = np.where(begun, 0.0, to_start_s)
+        to_end_s = np.where(begun & (window.count < 2), 0.0, to_end_s)
+        enough = enough | begun
     factor = (sampled_s + to_start_s + to_end_s) / sampled_s
     if is_rate:
         factor /= (window.ends_ms - window.starts_ms) / 1000.0
-    return result * factor, window.count >= 2
+    return result * factor, enough
 
 
-def _falls(values: Float64) -> Bool:
-    """Where a value is below the one before it: [R, N-1]."""
-    return values[:, 1:] < values[:, :-1]
+def _falls(tile: Tile) -> Bool:
+    """Where a value is below the one before it, or a counter is known to have begun anew: [R, N-1]."""
+    falls: Bool = tile.values[:, 1:] < tile.values[:, :-1]
+    return falls if tile.starts is None else falls | began_anew(tile.times, tile.starts)
 
 
 def _add_resets(window: Window, result: Float64) -> Float64:
     """Add, for each reset inside a window, the value just before it."""
     values = window.tile.values
-    falls = _falls(values)
+    falls = _falls(window.tile)
     rows = np.flatnonzero(falls.any(axis=1))
     if not len(rows):
         return result
@@ -117,8 +127,19 @@ def _last_two(window: Window, *, is_counter: bool) -> Result:
     result = newer - older
     if is_counter:
         result = np.where(newer < older, newer, result)
+        if tile.starts is not None:
+            result = np.where(_last_pair_began(window, previous), newer, result)
         result = result / ((tile.time_at(window.last) - tile.time_at(previous)) / 1000.0)
     return result, window.count >= 2
+
+
+def _last_pair_began(window: Window, previous: Int64) -> Bool:
+    """Whether the counter began between the last two samples of each window: [R, T]."""
+    tile = window.tile
+    assert tile.starts is not None
+    padded = np.zeros(tile.values.shape, np.bool_)
+    padded[:, :-1] = began_anew(tile.times, tile.starts)
+    return np.take_along_axis(padded, np.broadcast_to(previous, window.shape), axis=1)
 
 
 def changes(window: Window, _: Params) -> Result:
@@ -130,7 +151,7 @@ def changes(window: Window, _: Params) -> Result:
 
 def resets(window: Window, _: Params) -> Result:
     """How often the value fell."""
-    return _counted(window, _falls(window.tile.values))
+    return _counted(window, _falls(window.tile))
 
 
 def _counted(window: Window, events: Bool) -> Result:

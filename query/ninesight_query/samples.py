@@ -40,13 +40,16 @@ class HistogramRun:
     times: Int64
     points: Objects
     stale: Bool
+    starts: Int64 | None = None
+    """Start timestamps, 0 where not known."""
 
     def without_stale(self) -> HistogramRun:
         """Return the run without its stale markers."""
         if not self.stale.any():
             return self
         good = ~self.stale
-        return HistogramRun(self.times[good], self.points[good], self.stale[good])
+        starts = None if self.starts is None else self.starts[good]
+        return HistogramRun(self.times[good], self.points[good], self.stale[good], starts)
 
 
 class StoredRuns(Mapping[int, HistogramRun]):
@@ -63,7 +66,7 @@ class StoredRuns(Mapping[int, HistogramRun]):
         if row not in self._made:
             times, points = self.table.points(row)
             stale = np.fromiter((is_stale(point) for point in points), np.bool_, len(points))
-            run = HistogramRun(times, points, stale)
+            run = HistogramRun(times, points, stale, self.table.starts(row))
             self._made[row] = run.without_stale() if self._clean else run
         return self._made[row]
 
@@ -84,6 +87,8 @@ class Tile:
     """[1, N] shared, or [R, N] padded with FAR_FUTURE."""
     values: Float64
     """[R, N]"""
+    starts: Int64 | None = None
+    """[R, N] start timestamps, 0 where not known; None where no sample has one."""
 
     @property
     def shared(self) -> bool:
@@ -93,7 +98,8 @@ class Tile:
     def cut(self, start: int, stop: int) -> Tile:
         """Return some of the rows, as views."""
         times = self.times if self.shared else self.times[start:stop]
-        return Tile(self.rows[start:stop], times, self.values[start:stop])
+        starts = None if self.starts is None else self.starts[start:stop]
+        return Tile(self.rows[start:stop], times, self.values[start:stop], starts)
 
     def bounds(self, edges: Int64) -> Int64:
         """Return how many samples of each row lie at or before each edge: [1, T] or [R, T]."""
@@ -140,6 +146,8 @@ class Samples:
     _stale: Bool | None = field(default=None, repr=False)
     table: HistogramTable | None = None
     """The same histograms as matrices; None where they were computed (a subquery)."""
+    starts: Int64 | None = None
+    """[N] start timestamps, 0 where not known; None where no sample has one."""
 
     @staticmethod
     def of_columns(columns: Columns) -> Samples:
@@ -155,6 +163,7 @@ class Samples:
             {} if table is None else StoredRuns(table),
             np.zeros(len(columns.labels), np.bool_),
             table=table,
+            starts=columns.start_timestamps,
         )
 
     def __len__(self) -> int:
@@ -182,6 +191,7 @@ class Samples:
                 StoredRuns(table),
                 self.drop_name,
                 table=table,
+                starts=self.starts,
             )
         return self._resets
 
@@ -199,26 +209,28 @@ class Samples:
                 self._clean = Samples(
                     self.labels, kept[self.offsets], self.times[good], self.values[good], runs, self.drop_name
                 )
+                self._clean.starts = None if self.starts is None else self.starts[good]
                 self._clean._stale = np.zeros(len(self._clean.values), np.bool_)
             else:
                 tiles = self._tiles
                 self._clean = Samples(
                     self.labels, self.offsets, self.times, self.values, runs, self.drop_name, tiles
                 )
+                self._clean.starts = self.starts
             self._clean.table = self.table
         return self._clean
 
     def tiles(self, steps: int) -> Iterator[Tile]:
         """Yield the float samples in tiles, none larger than CELLS_MAX values or cells of the grid."""
         if self._tiles is None:
-            self._tiles = _lay_tiles(self.offsets, self.times, self.values)
+            self._tiles = _lay_tiles(self.offsets, self.times, self.values, self.starts)
         for tile in self._tiles:
             rows = max(1, CELLS_MAX // max(steps, tile.values.shape[1]))
             for start in range(0, len(tile.rows), rows):
                 yield tile if rows >= len(tile.rows) else tile.cut(start, start + rows)
 
 
-def _lay_tiles(offsets: Int64, times: Int64, values: Float64) -> list[Tile]:
+def _lay_tiles(offsets: Int64, times: Int64, values: Float64, begun: Int64 | None) -> list[Tile]:
     lengths = np.diff(offsets)
     rows = np.flatnonzero(lengths)
     if not len(rows):
@@ -237,11 +249,11 @@ def _lay_tiles(offsets: Int64, times: Int64, values: Float64) -> list[Tile]:
             if len(same) < SHARED_ROWS_MIN and not few:
                 ragged.append(same)
                 continue
-            tiles.append(_shared_tile(same, starts, times, values, int(lengths[same[0]])))
+            tiles.append(_shared_tile(same, starts, times, values, begun, int(lengths[same[0]])))
         if len(left):
             ragged.append(left)
     if ragged:
-        tiles += _ragged_tiles(np.concatenate(ragged), starts, lengths, times, values)
+        tiles += _ragged_tiles(np.concatenate(ragged), starts, lengths, times, values, begun)
     return tiles
 
 
@@ -277,13 +289,16 @@ def _rectangle(
     return out
 
 
-def _shared_tile(rows: Int64, starts: Int64, times: Int64, values: Float64, length: int) -> Tile:
+def _shared_tile(
+    rows: Int64, starts: Int64, times: Int64, values: Float64, begun: Int64 | None, length: int
+) -> Tile:
     first = int(starts[rows[0]])
-    return Tile(rows, times[first : first + length][None, :], _rectangle(values, rows, starts, length))
+    own = None if begun is None else _rectangle(begun, rows, starts, length)
+    return Tile(rows, times[first : first + length][None, :], _rectangle(values, rows, starts, length), own)
 
 
 def _ragged_tiles(
-    rows: Int64, starts: Int64, lengths: Int64, times: Int64, values: Float64
+    rows: Int64, starts: Int64, lengths: Int64, times: Int64, values: Float64, begun: Int64 | None
 ) -> Iterator[Tile]:
     """Pad series of similar length into rectangles; at most half of a rectangle is padding."""
     rows = rows[np.argsort(lengths[rows], kind="stable")]
@@ -298,5 +313,8 @@ def _ragged_tiles(
         column = np.arange(longest)
         inside = column < lengths[part][:, None]
         index = np.where(inside, starts[part][:, None] + column, starts[part][:, None])
-        yield Tile(part, np.where(inside, times[index], FAR_FUTURE), np.where(inside, values[index], 0.0))
+        own = None if begun is None else np.where(inside, begun[index], 0)
+        yield Tile(
+            part, np.where(inside, times[index], FAR_FUTURE), np.where(inside, values[index], 0.0), own
+        )
         begin = end

@@ -145,7 +145,8 @@ class Window:
         """Return the window of some of the tile's rows."""
         tile = self.tile
         times = tile.times if tile.shared else tile.times[which]
-        part = Tile(tile.rows[which], times, tile.values[which])
+        starts = None if tile.starts is None else tile.starts[which]
+        part = Tile(tile.rows[which], times, tile.values[which], starts)
         low, high = self.low, self.high
         if low.shape[0] != 1:
             low, high = low[which], high[which]

@@ -33,5 +33,7 @@ class EngineSettings:
     """Queries that wait; one more is refused."""
     delayed_name_removal: bool = False
     """Take metric names away at the end of a query, not at each function (an option of Prometheus 3)."""
+    use_start_timestamps: bool = False
+    """Let rate, increase, irate and resets see when a counter began (an option of Prometheus 3)."""
     type_and_unit_labels: bool = False
     """Judge counters by their `__type__` label, not by their name."""

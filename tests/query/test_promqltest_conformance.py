@@ -84,7 +84,7 @@ LEFT_OUT_MAX = {"moved": 70, "renamed": 60, "permuted": 0, "halved": 40, "scatte
 def in_world(world, path, folder):
     """Run one file in a changed world."""
     derived = WORLDS[world](parse_script(path.read_text()))
-    settings = EngineSettings(delayed_name_removal=True)
+    settings = EngineSettings(delayed_name_removal=True, use_start_timestamps=True)
     stores = []
 
     def engine(source):

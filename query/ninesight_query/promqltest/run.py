@@ -73,11 +73,13 @@ class FileResult:
 
 
 def local_engine(source: Source) -> Engine:
-    """Return the LocalEngine as the upstream suite sets its own: names removed late, lookback 5 minutes."""
+    """Return the LocalEngine as the upstream suite sets its own: names removed late, start timestamps used."""
     from ninesight_query.engine import LocalEngine
     from ninesight_query.settings import EngineSettings
 
-    return LocalEngine(source, EngineSettings(delayed_name_removal=True, lookback_ms=300_000))
+    return LocalEngine(
+        source, EngineSettings(delayed_name_removal=True, use_start_timestamps=True, lookback_ms=300_000)
+    )
 
 
 def run_file(

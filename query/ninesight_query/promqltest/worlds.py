@@ -71,6 +71,7 @@ def _part(batch: Batch, floats: npt.NDArray[np.bool_], points: npt.NDArray[np.bo
         series_index=batch.series_index[floats],
         timestamps=batch.timestamps[floats],
         values=batch.values[floats],
+        start_timestamps=None if batch.start_timestamps is None else batch.start_timestamps[floats],
         histograms=take_histograms(batch.histograms, np.flatnonzero(points)),
     )
 
