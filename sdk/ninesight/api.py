@@ -9,6 +9,7 @@ from ninesight.batches import Accelerator
 from ninesight.calls import Call, NoCall, running_call, running_series
 from ninesight.config import DURATION_BOUNDS, bounds_of
 from ninesight.contract import Exporter, Stats
+from ninesight.forks import on_fork
 from ninesight.judge import Judge
 from ninesight.models import ModelHandle
 from ninesight.observe import instrument
@@ -43,6 +44,9 @@ __all__ = [
 F = TypeVar("F", bound=Callable[..., Any])
 
 RUNTIME = Runtime()
+
+# At import, not at the first call: a fork may come while another thread is amid that first call.
+on_fork(RUNTIME.after_fork)
 
 _NO_CALL = NoCall()
 

@@ -20,7 +20,7 @@ from ninesight.config import SdkConfig, config_from
 from ninesight.contract import Exporter, Family, Kind, NumberPoint, Snapshot, Stats
 from ninesight.errors import ConfigError, ExportError
 from ninesight.faults import Faults
-from ninesight.forks import importing, on_fork
+from ninesight.forks import importing
 from ninesight.metrics import METRICS
 from ninesight.own import OwnMetrics
 from ninesight.registry import Registry
@@ -149,7 +149,6 @@ class Runtime:
             if not self._registered:
                 self._registered = True
                 atexit.register(self.shutdown)
-                on_fork(self._after_fork)
 
     def _start_unless_busy(self) -> None:
         """Start from a request: whoever holds the lock is starting or stopping, and a request never waits."""
@@ -312,7 +311,7 @@ class Runtime:
             with suppress(Exception):
                 own.close()
 
-    def _after_fork(self) -> None:
+    def after_fork(self) -> None:
         """Make the child its own: nothing of the parent's counts, fresh locks, threads on first use."""
         self._lock = threading.RLock()
         self.buffers.clear()

@@ -123,6 +123,36 @@ def test_a_fork_while_threads_record_and_aggregate_does_not_hang():
     assert lines == [20]
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_fork_amid_the_first_call_of_another_thread_does_not_hang():
+    """The thread that starts ours holds a lock: the child, born at that moment, has locks of its own."""
+    lines, _ = python("""
+        import json, os, threading
+        import ninesight
+        from ninesight.api import RUNTIME
+
+        held, go = threading.Event(), threading.Event()
+        def first_call():
+            with RUNTIME._lock, RUNTIME.aggregator.lock:
+                held.set()
+                go.wait(20)
+        thread = threading.Thread(target=first_call)
+        thread.start()
+        held.wait(20)
+        pid = os.fork()
+        if pid == 0:
+            with ninesight.call("child"):
+                pass
+            ninesight.shutdown()
+            os._exit(0 if ninesight.stats().recorded == 1 else 1)
+        status = os.waitpid(pid, 0)[1]
+        go.set()
+        thread.join()
+        print(json.dumps(status))
+    """)
+    assert lines == [0]
+
+
 def test_the_last_calls_are_exported_when_python_exits():
     """Nobody calls flush: what was recorded a moment before the end goes out."""
     lines, _ = python("""
