@@ -35,7 +35,7 @@ from ninesight_query.errors import (
     UnavailableError,
 )
 from ninesight_query.histogram import Histogram
-from ninesight_query.parse import parse, parse_selector
+from ninesight_query.parse import parse, parse_selector, prettify, tree_of
 from ninesight_query.settings import EngineSettings
 
 if TYPE_CHECKING:
@@ -79,7 +79,9 @@ __all__ = [
     "labels_of",
     "parse",
     "parse_selector",
+    "prettify",
     "routes",
+    "tree_of",
 ]
 
 _LAZY = {

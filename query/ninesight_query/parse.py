@@ -1,4 +1,4 @@
-"""Query text to expression tree: `parse(text) -> Expr`.
+"""Query text to expression tree, `parse(text) -> Expr`, and back, `prettify`.
 
 Promised: any text gives a tree or a ParseError that says what is wrong, where, and the way out. Nesting
 and length are bounded. Results are cached by text.
@@ -7,6 +7,7 @@ and length are bounded. Results are cached by text.
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 from ninesight_store.contract import Matcher
 
@@ -14,10 +15,13 @@ from ninesight_query import ir
 from ninesight_query.errors import ParseError
 from ninesight_query.syntax import tree
 from ninesight_query.syntax.expressions import read
+from ninesight_query.syntax.lift import lifted
 from ninesight_query.syntax.lower import lowered
+from ninesight_query.syntax.outline import outlined
+from ninesight_query.syntax.pretty import laid_out
 from ninesight_query.syntax.problems import excerpt, problem
 
-__all__ = ["QUERY_LENGTH_MAX", "parse", "parse_selector", "syntax_tree"]
+__all__ = ["QUERY_LENGTH_MAX", "parse", "parse_selector", "prettify", "syntax_tree", "tree_of"]
 
 QUERY_LENGTH_MAX = 65_536
 """Characters of one query."""
@@ -27,8 +31,26 @@ CACHED_QUERIES_MAX = 2_048
 @lru_cache(maxsize=CACHED_QUERIES_MAX)
 def parse(query: str) -> ir.Expr:
     """Return the tree of a query. Raises ParseError."""
+    return _checked(query)[1]
+
+
+def prettify(query: str | ir.Expr) -> str:
+    """Return a query laid out as Prometheus does: lines of at most 100 bytes, two spaces a level.
+
+    Comments are lost, matchers are sorted. Raises ParseError.
+    """
+    return laid_out(_checked(query)[0] if isinstance(query, str) else lifted(query))
+
+
+def tree_of(query: str) -> dict[str, Any]:
+    """Return a query as nested dicts, ready for JSON, as Prometheus' /api/v1/parse_query. Raises ParseError."""
+    return outlined(_checked(query)[0])
+
+
+def _checked(query: str) -> tuple[tree.Node, ir.Expr]:
     try:
-        return lowered(query, syntax_tree(query))
+        node = syntax_tree(query)
+        return node, lowered(query, node)
     except RecursionError:
         raise ParseError(
             f"a query must not nest so deep where so little stack is left; split it: {excerpt(query)}"

@@ -367,6 +367,19 @@ def test_metadata():
         assert len(data(address, "/api/v1/metadata", {"limit": "1"})) == 1
 
 
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_queries_are_formatted_and_parsed(address, method):
+    """Laid out as text, and as a tree; what is no PromQL is bad data with its place."""
+    status, _, body = ask(address, "/api/v1/format_query", {"query": "sum(up)by(job)#x"}, method)
+    assert (status, json.loads(body)) == (200, {"status": "success", "data": "sum by (job) (up)"})
+    status, _, body = ask(address, "/api/v1/parse_query", {"query": "-up"}, method)
+    assert status == 200
+    assert json.loads(body)["data"]["expr"]["name"] == "up"
+    for path, query in (("format", "up +"), ("parse", "rate(up)"), ("parse", "up" + "+up" * 300)):
+        status, _, body = ask(address, f"/api/v1/{path}_query", {"query": query}, method)
+        assert (status, json.loads(body)["errorType"]) == (400, "bad_data")
+
+
 def promtool(real, *arguments):
     """Run `promtool query`; returns its output."""
     command = [real("prometheus", "promtool"), "query", *arguments]

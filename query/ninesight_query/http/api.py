@@ -1,6 +1,7 @@
 """The Prometheus HTTP API over an engine, as Starlette routes.
 
     GET or POST  /api/v1/query  /api/v1/query_range  /api/v1/query_exemplars  /api/v1/series  /api/v1/labels
+    GET or POST  /api/v1/format_query  /api/v1/parse_query
     GET          /api/v1/label/<name>/values  /api/v1/metadata  /api/v1/status/buildinfo
                  /-/healthy  /-/ready
 
@@ -18,7 +19,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from ninesight_query.contract import Engine
-from ninesight_query.http import catalogue, exemplars, queries
+from ninesight_query.http import catalogue, exemplars, language, queries
 from ninesight_query.http.handler import Answering, handler_of
 from ninesight_query.http.pool import EnginePool
 from ninesight_query.http.settings import HttpSettings
@@ -55,6 +56,8 @@ def routes(
         route("query", lambda asked: queries.query(engine, asked, now_ms()), _BOTH),
         route("query_range", lambda asked: queries.query_range(engine, asked, limits), _BOTH),
         route("query_exemplars", lambda asked: exemplars.query_exemplars(engine, asked.params), _BOTH),
+        route("format_query", language.format_query, _BOTH),
+        route("parse_query", language.parse_query, _BOTH),
         route("series", lambda asked: catalogue.series(engine, asked.params), _BOTH),
         route("labels", lambda asked: catalogue.label_names(engine, asked.params), _BOTH),
         route(

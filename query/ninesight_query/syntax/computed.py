@@ -10,6 +10,7 @@ from dataclasses import replace
 from ninesight_query import ir
 from ninesight_query.errors import ParseError
 from ninesight_query.syntax.durations import DURATION_S_MAX
+from ninesight_query.syntax.literals import whole_ms
 
 __all__ = ["milliseconds", "resolve", "seconds_of"]
 
@@ -50,8 +51,7 @@ def milliseconds(seconds: float, *, positive: bool = False) -> int:
     """Return whole milliseconds, what is below one cut off. Raises ParseError where it is no duration."""
     if not abs(seconds) <= DURATION_S_MAX:
         raise ParseError(f"a duration must be at most 292 years, got {seconds:g} s")
-    # Prometheus rounds to nanoseconds before it cuts off: 0.3 * 10 s is 3 s.
-    ms = round(abs(seconds) * 1e9) // 10**6 * (1 if seconds >= 0 else -1)
+    ms = whole_ms(seconds)
     if positive and ms <= 0:
         raise ParseError(f"duration must be greater than 0 (at least 1ms), got {seconds:g} s")
     return ms

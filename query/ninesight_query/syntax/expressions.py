@@ -19,7 +19,7 @@ from ninesight_query.syntax.problems import problem
 from ninesight_query.syntax.selectors import label_list, selector
 from ninesight_query.syntax.tree import Node
 
-__all__ = ["AGGREGATORS", "NESTING_MAX", "OPERATORS_MAX", "read"]
+__all__ = ["AGGREGATORS", "BINDING", "NESTING_MAX", "NO_METRICS", "OPERATORS_MAX", "SIGN_BINDING", "read"]
 
 NESTING_MAX = 250
 """Levels of the syntax tree, chains of operators not counted."""
@@ -39,7 +39,7 @@ BINDING = {
 }  # fmt: skip
 SIGN_BINDING = 6
 _WORD_OPERATORS = frozenset({"or", "and", "unless", "atan2"})
-_NO_METRICS = frozenset({"atan2", "bool", "group_left", "group_right", "ignoring", "on"})
+NO_METRICS = frozenset({"atan2", "bool", "group_left", "group_right", "ignoring", "on"})
 _QUERY_FUNCTIONS = frozenset({"start", "end", "step", "range", "min_of", "max_of"})
 """Keywords that are functions too: in any case of letters."""
 _FILLS = frozenset({"fill", "fill_left", "fill_right"})
@@ -151,7 +151,7 @@ class _Parser:
             ahead.kind == "(" or (ahead.kind == "word" and ahead.text.lower() in ("by", "without"))
         ):
             return self._aggregate(lower, depth)
-        if lower in _NO_METRICS:
+        if lower in NO_METRICS:
             raise cursor.unexpected("", "an expression", f'a metric of this name is written {{"{text}"}}')
         if ahead.kind == "(":
             return self._call(lower if lower in _QUERY_FUNCTIONS else text, depth)

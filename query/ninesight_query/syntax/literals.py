@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import re
 
-__all__ = ["NUMBER_WORDS", "is_utf8", "quote", "read_duration_s", "read_number", "unquote"]
+__all__ = ["NUMBER_WORDS", "is_utf8", "quote", "read_duration_s", "read_number", "unquote", "whole_ms"]
 
 NUMBER_WORDS = frozenset({"inf", "nan"})
 _INTEGER_MAX = (1 << 63) - 1
@@ -19,6 +19,7 @@ _OCTAL = re.compile(r"0[0-7_]+")
 _DURATION = re.compile(
     r"(?:(\d+)y)?(?:(\d+)w)?(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+)s)?(?:(\d+)ms)?", re.ASCII
 )
+_DURATION_MS_MAX = _INTEGER_MAX // 10**6
 _UNITS_MS = (31_536_000_000, 604_800_000, 86_400_000, 3_600_000, 60_000, 1_000, 1)
 _ESCAPE = re.compile(
     r"\\(?:([abfnrtv\\\"'])|([0-7]{3})|x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|)"
@@ -54,7 +55,16 @@ def read_duration_s(text: str) -> float:
         )
     digits = match.groups()
     ms = sum(int(part) * unit for part, unit in zip(digits, _UNITS_MS, strict=True) if part is not None)
+    if ms > _DURATION_MS_MAX:
+        raise ValueError(f"duration out of range, it must be at most 292 years, got {text}")
     return ms / 1000.0
+
+
+def whole_ms(seconds: float) -> int:
+    """Return whole milliseconds, what is below one cut off; a microsecond is forgiven to floating point."""
+    ms = seconds * 1000.0
+    nearest = round(ms)
+    return nearest if abs(ms - nearest) < 1e-3 else int(ms)
 
 
 def unquote(token: str) -> str:

@@ -23,11 +23,11 @@ from ninesight_query.syntax.problems import position_of, problem
 from ninesight_query.syntax.selectors import NAME
 from ninesight_query.syntax.signatures import SIGNATURES
 
-__all__ = ["lowered"]
+__all__ = ["PARAMETERS", "SET_OPERATORS", "constant_seconds", "lowered"]
 
 COMPARISONS = frozenset({"==", "!=", "<", "<=", ">", ">="})
 SET_OPERATORS = frozenset({"and", "or", "unless"})
-_PARAMETERS = {
+PARAMETERS = {
     "topk": ValueType.SCALAR,
     "bottomk": ValueType.SCALAR,
     "quantile": ValueType.SCALAR,
@@ -112,10 +112,11 @@ class _Lowering:
     def duration(self, node: tree.Duration, *, positive: bool = False) -> tuple[int, ir.Computed | None]:
         """Return whole milliseconds, or what they are to be worked out from when the query runs."""
         computed = _computed(node)
-        if not isinstance(computed, float) and not _constant(computed):
-            return 0, computed
         try:
-            return milliseconds(seconds_of(computed, 0.0, 0.0), positive=positive), None
+            seconds = constant_seconds(node)
+            if seconds is None and isinstance(computed, ir.Computed):
+                return 0, computed
+            return milliseconds(seconds or 0.0, positive=positive), None
         except ParseError as error:
             raise self.problem(str(error), node) from None
 
@@ -141,7 +142,7 @@ class _Lowering:
         return ir.Negate(expr, self.at(node)) if node.op == "-" else expr
 
     def aggregate(self, node: tree.Aggregate) -> ir.Aggregate:
-        wanted = _PARAMETERS.get(node.op)
+        wanted = PARAMETERS.get(node.op)
         number = 1 if wanted is None else 2
         if not node.args:
             raise self.problem("no arguments for aggregate expression provided", node)
@@ -275,6 +276,12 @@ def _computed(node: tree.Duration) -> ir.Computed | float:
     if node.op == "+" and len(operands) == 1:
         return operands[0]
     return ir.Computed(node.op, operands)
+
+
+def constant_seconds(node: tree.Duration) -> float | None:
+    """Return a duration in seconds, None where it depends on the query's step or range. Raises ParseError."""
+    computed = _computed(node)
+    return seconds_of(computed, 0.0, 0.0) if isinstance(computed, float) or _constant(computed) else None
 
 
 def _constant(computed: ir.Computed) -> bool:
