@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -26,3 +27,16 @@ def require(component: str, *names: str) -> str:
 def real():
     """`real("chromium")` gives the path of a real component, or skips with its reason."""
     return require
+
+
+@pytest.fixture(scope="session")
+def postgres():
+    """A real PostgreSQL server; `postgres.url()` gives the address of a new, empty database."""
+    binary = require(
+        "postgres", *map(str, sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))), "postgres"
+    )
+    from .postgres import PostgresServer
+
+    server = PostgresServer(Path(binary).resolve().parent)
+    yield server
+    server.close()

@@ -2,7 +2,7 @@
 
 SQLite: WAL, `synchronous=FULL` (a committed row survives a power cut), a busy timeout, and writes
 that begin IMMEDIATE, so that two processes wait for each other instead of failing half way.
-Any other SQLAlchemy URL is used as it is.
+PostgreSQL: a read is one REPEATABLE READ snapshot; commits are durable whatever the server's default is.
 """
 
 from __future__ import annotations
@@ -14,16 +14,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, insert, make_url, select
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import URL, Connection, Engine, create_engine, event, insert, inspect, make_url, select
 from sqlalchemy.pool import QueuePool
 
 from ninesight_alerts.errors import AlertsError
+from ninesight_alerts.migration import stamp, upgrade
 from ninesight_alerts.tables import SCHEMA_VERSION, meta, metadata
 
 __all__ = ["Database"]
 
 BUSY_TIMEOUT_MS = 30_000
+_ALONE = "SELECT pg_advisory_xact_lock(hashtextextended('ninesight.alerts.create.' || current_schema(), 0))"
+"""Two processes that start at once make the tables once."""
 WAL_ATTEMPTS_MAX = 50
 
 
@@ -35,8 +37,14 @@ class Database:
 
     def __init__(self, url: str, *, read_only: bool = False) -> None:
         self._url = make_url(url)
+        if self._url.get_backend_name() == "postgresql":
+            self._url = self._url.set(drivername="postgresql+psycopg")
         self._read_only = read_only
-        self._engine = _engine(url, read_only=read_only)
+        self._engine = _engine(self._url, read_only=read_only)
+        options: dict[str, Any] = {"ninesight_read": True}
+        if self._url.get_backend_name() == "postgresql":
+            options |= {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+        self._reader = self._engine.execution_options(**options)
 
     @property
     def exists(self) -> bool:
@@ -45,7 +53,7 @@ class Database:
         return file is None or Path(file).exists()
 
     def create(self) -> None:
-        """Create what is missing. Raises AlertsError if the tables are of another version."""
+        """Create the tables, or bring older ones up. Raises AlertsError if they are of a newer version."""
         assert not self._read_only
         if self._url.get_backend_name() == "sqlite":
             if not self._url.database or self._url.database == ":memory:":
@@ -54,19 +62,26 @@ class Database:
                 )
             Path(self._url.database).parent.mkdir(parents=True, exist_ok=True)
         with self.write() as connection:
-            metadata.create_all(connection)
-            found = connection.scalar(select(meta.c.value).where(meta.c.key == "schema_version"))
-        if found is None:
-            try:
-                with self.write() as connection:
-                    connection.execute(insert(meta).values(key="schema_version", value=str(SCHEMA_VERSION)))
-            except IntegrityError:
-                # Another process was first.
-                found = str(SCHEMA_VERSION)
-        elif found != str(SCHEMA_VERSION):
-            raise AlertsError(
-                f"the alerts tables must be of schema version {SCHEMA_VERSION}, got {found}; run the version that made them"
-            )
+            if self._url.get_backend_name() == "postgresql":
+                connection.exec_driver_sql(_ALONE)
+            found = self._version(connection)
+            if found is None:
+                metadata.create_all(connection)
+                connection.execute(insert(meta).values(key="schema_version", value=str(SCHEMA_VERSION)))
+                stamp(connection, SCHEMA_VERSION)
+            elif found > SCHEMA_VERSION:
+                raise AlertsError(
+                    f"the alerts tables must be of schema version {SCHEMA_VERSION} or older, got {found}; "
+                    "run the version that made them"
+                )
+            elif found < SCHEMA_VERSION:
+                upgrade(connection, found)
+
+    def _version(self, connection: Connection) -> int | None:
+        if not inspect(connection).has_table(meta.name):
+            return None
+        found = connection.scalar(select(meta.c.value).where(meta.c.key == "schema_version"))
+        return None if found is None else int(found)
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
@@ -77,7 +92,7 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """One consistent view of the database."""
-        with self._engine.connect().execution_options(ninesight_read=True) as connection:
+        with self._reader.connect() as connection:
             yield connection
 
     def close(self) -> None:
@@ -100,9 +115,22 @@ def _use_wal(connection: Any) -> None:
     )
 
 
-def _engine(url: str, *, read_only: bool) -> Engine:
-    if make_url(url).get_backend_name() != "sqlite":
-        return create_engine(url, pool_pre_ping=True)
+def _engine(url: URL, *, read_only: bool) -> Engine:
+    if url.get_backend_name() == "postgresql":
+        engine = create_engine(url, pool_pre_ping=True, hide_parameters=True)
+
+        @event.listens_for(engine, "connect")
+        def _prepared(connection: Any, _record: Any) -> None:
+            with connection.cursor() as cursor:
+                cursor.execute("SET synchronous_commit = on")
+                if read_only:
+                    cursor.execute("SET default_transaction_read_only = on")
+            connection.commit()
+
+        return engine
+    if url.get_backend_name() != "sqlite":
+        shown = url.render_as_string(hide_password=True)
+        raise AlertsError(f"alerts need SQLite or PostgreSQL, got {shown}")
     engine = create_engine(
         url, poolclass=QueuePool, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000, "check_same_thread": False}
     )

@@ -23,9 +23,23 @@ from sqlalchemy import (
     Text,
 )
 
-__all__ = ["SCHEMA_VERSION", "attempts", "history", "meta", "metadata", "outbox", "rules", "states", "told"]
+__all__ = [
+    "SCHEMA_VERSION",
+    "VERSION_TABLE",
+    "attempts",
+    "history",
+    "meta",
+    "metadata",
+    "outbox",
+    "rules",
+    "states",
+    "told",
+]
 
 SCHEMA_VERSION = 1
+"""Every version is a step in migrations/, and this file is what the last one leaves."""
+VERSION_TABLE = "alerts_version"
+"""Alembic's record of the step that these tables are at."""
 
 metadata = MetaData()
 

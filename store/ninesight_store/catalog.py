@@ -14,8 +14,10 @@ import sqlalchemy as sa
 
 from ninesight_store.contract import Labels, labels_of
 from ninesight_store.damage import LAYOUT, SERIES, Damage, DamageLog
+from ninesight_store.errors import StoreFormatError
 from ninesight_store.layouts import Layout, LayoutTable, layout_digest
-from ninesight_store.schema import CHECKSUMS_FROM, STARTS_FROM, info, layouts, series
+from ninesight_store.raw_text import raw_text
+from ninesight_store.schema import CHECKSUMS_FROM, FORMAT_VERSION, STARTS_FROM, info, layouts, series
 from ninesight_store.series_index import SeriesIndex, labels_from_text
 
 __all__ = ["Catalog", "Info", "Known"]
@@ -78,6 +80,10 @@ class Catalog:
         refer to what was dropped since.
         """
         seen = Info.read(connection)
+        if seen.format > FORMAT_VERSION:
+            raise StoreFormatError(
+                f"the store was upgraded to format {seen.format} while this process had it open; restart with that version"
+            )
         with self._lock:
             return Known(seen, self._series_for(connection, seen), self._layouts_for(connection, seen))
 
@@ -87,8 +93,7 @@ class Catalog:
             index = SeriesIndex(generation=seen.series_generation)
         if seen.series_next > index.next_id:
             # As bytes: the driver refuses damaged text, and with it every other series.
-            labels = sa.cast(series.c.labels, sa.LargeBinary)
-            query = sa.select(series.c.id, labels).where(series.c.id >= index.next_id)
+            query = sa.select(series.c.id, raw_text(series.c.labels)).where(series.c.id >= index.next_id)
             found = connection.execute(query.order_by(series.c.id))
             index.extend([(number, self._labels(number, text)) for number, text in found], seen.series_next)
         if index.generation > self._series.generation:

@@ -16,6 +16,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from ninesight_store.backend_sqlite import SqliteBackend
 from ninesight_store.config import StoreSettings
 from ninesight_store.database import Database
 from ninesight_store.errors import RetryableError, StoreError, StoreFormatError
@@ -67,10 +68,15 @@ def restore(source: Path, target: Path, *, allow_damage: bool = False, told: Tol
 
 
 def _path_of(url: str | Path) -> Path:
-    """Return the file of a store. Raises StoreFormatError if it holds none."""
+    """Return the file of a store. Raises StoreFormatError if it holds none, StoreError if it is no file."""
     database = Database(url, StoreSettings(), read_only=True)
     database.close()
-    return database.path
+    if not isinstance(database.backend, SqliteBackend):
+        raise StoreError(
+            f"{database.name} must be copied by the server's own tools: pg_dump --format=custom --file=FILE, "
+            "and pg_restore into an empty database; `ninesight store verify` reads both"
+        )
+    return database.backend.path
 
 
 def _check(report: VerifyReport, path: Path, *, allow_damage: bool) -> None:

@@ -1,10 +1,10 @@
-"""`LocalStore`: the durable store of one machine, in one SQLite file.
+"""`LocalStore`: the durable store: one SQLite file, or a PostgreSQL database that several hosts share.
 
     store = LocalStore("sqlite:///ninesight.db")
     store.write(batch)                 # on the disk when it returns
     columns = store.select([Matcher("__name__", MatchOp.EQUAL, "up")], start_ms, end_ms)
 
-Any number of processes may read (`read_only=True`) while one writes; a second writer waits its turn.
+Any number of processes may read (`read_only=True`) and write at once; writers take turns.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -43,10 +44,10 @@ def _wall_clock_ms() -> int:
 
 
 class LocalStore:
-    """A `Sink` and `Source` on SQLite. Safe to use from many threads.
+    """A `Sink` and `Source` on SQLite or PostgreSQL. Safe to use from many threads.
 
-    Raises StoreFormatError if the file is not a store, or one of a newer version; RetryableError if
-    another process holds it.
+    Raises StoreFormatError if the database is not a store, or one of a newer version; RetryableError if
+    another process holds it or it cannot be reached.
     """
 
     def __init__(
@@ -126,6 +127,10 @@ class LocalStore:
             report = self._retention.retain(self._at(now_ms))
         self._counters.add("samples_retired", report.samples)
         return report
+
+    def maintaining(self) -> AbstractContextManager[bool]:
+        """Tell whether this process may do maintenance now; of several on one PostgreSQL only one may."""
+        return self._database.maintaining()
 
     def stat(self) -> StoreStat:
         """Return sizes, ages and counters. Reads no sample."""

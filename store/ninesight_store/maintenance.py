@@ -1,4 +1,4 @@
-"""`Maintenance`: a thread that seals, merges and drops in the background.
+"""`Maintenance`: a thread that seals, merges and drops in the background, in one process at a time.
 
 Errors never end it: they are counted and shown, and the work is tried again at the next turn. Sealing runs
 once an hour, not every turn, so that late samples gather before they become chunks.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -32,6 +33,9 @@ class Maintained(Protocol):
 
     def merge(self, now_ms: int | None = None) -> MergeReport:
         """Join hourly chunks of closed blocks."""
+
+    def maintaining(self) -> AbstractContextManager[bool]:
+        """Tell whether this process may work now, for the length of the block."""
 
     def retain(self, now_ms: int | None = None) -> RetainReport:
         """Drop what is past retention."""
@@ -85,10 +89,13 @@ class Maintenance:
         try:
             hour = (now_ms - self._store.settings.seal_after_ms) // HOUR_MS
             if hour != self._sealed_hour:
-                sealed = self._store.seal(now_ms).samples
-                self._store.merge(now_ms)
-                retired = self._store.retain(now_ms).samples
-                self._sealed_hour = hour
+                with self._store.maintaining() as elected:
+                    # Another process is at it: look again at the next turn, in case it dies.
+                    if elected:
+                        sealed = self._store.seal(now_ms).samples
+                        self._store.merge(now_ms)
+                        retired = self._store.retain(now_ms).samples
+                        self._sealed_hour = hour
         except Exception as caught:
             error = f"{type(caught).__name__}: {caught}"
             _log.warning("store maintenance will try again in %.0f s: %s", self._interval_s, error)

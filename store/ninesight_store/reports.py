@@ -75,5 +75,7 @@ class StoreStat:
     oldest_ms: int | None
     newest_ms: int | None
     exemplars: int = 0
+    format: int = 0
+    """Version of the tables."""
     counters: Mapping[str, int] = field(default_factory=dict)
     """Counts since the store was opened: batches_written, samples_refused, ..."""

@@ -8,6 +8,8 @@
     exemplars  one row an exemplar
     info       format version and counters
 
+Every version is a step in migrations/, and this file is what the last one leaves.
+
 Samples live in blobs only: a REAL column turns NaN into NULL and -0.0 into 0.0.
 A hot row or hourly chunk never crosses an hour, so an hour can be sealed whatever else is written.
 
@@ -30,7 +32,7 @@ __all__ = [
     "POINTS",
     "STARTS_FROM",
     "TABLES",
-    "UPGRADES",
+    "VERSION_TABLE",
     "chunks",
     "exemplars",
     "hot",
@@ -45,6 +47,8 @@ CHECKSUMS_FROM = 2
 """The first format version whose tables have checksums."""
 STARTS_FROM = 3
 """The first format version with start timestamps and exemplars."""
+VERSION_TABLE = "store_version"
+"""Alembic's record of the step that these tables are at (migrations/)."""
 APPLICATION_ID = 0x6E696E65
 """SQLite's application_id of our files: "nine"."""
 
@@ -139,18 +143,3 @@ exemplars = sa.Table(
     sqlite_with_rowid=False,
 )
 """`key` is a digest of all the rest: the same exemplar twice is one row, and damage shows."""
-
-UPGRADES = {
-    1: (
-        "ALTER TABLE store_hot ADD COLUMN checksum BIGINT",
-        "ALTER TABLE store_chunks ADD COLUMN checksums BLOB",
-    ),
-    2: (
-        "ALTER TABLE store_hot ADD COLUMN starts BLOB",
-        "ALTER TABLE store_chunks ADD COLUMN starts BLOB",
-        """CREATE TABLE store_exemplars (series_id BIGINT NOT NULL, time_ms BIGINT NOT NULL, key BLOB NOT NULL,
-        value BLOB NOT NULL, labels TEXT NOT NULL, PRIMARY KEY (series_id, time_ms, key)) WITHOUT ROWID""",
-        "CREATE INDEX store_exemplars_by_time ON store_exemplars (time_ms)",
-    ),
-}
-"""Version -> the statements that lead to the next one, run in one transaction."""

@@ -34,8 +34,7 @@ def read_stat(database: Database, catalog: Catalog, counters: Counters, damage: 
         hot_rows = {kind: rest for kind, *rest in connection.execute(_HOT)}
         sealed = {kind: rest for kind, *rest in connection.execute(_SEALED)}
         traces = connection.execute(sa.select(_count).select_from(exemplars)).scalar() if known.starts else 0
-        free = connection.exec_driver_sql("PRAGMA freelist_count").scalar() or 0
-        page = connection.exec_driver_sql("PRAGMA page_size").scalar() or 0
+        size, free = database.backend.size_bytes(connection), database.backend.free_bytes(connection)
     nothing = [0, 0, None, None, 0]
     parts = [*hot_rows.values(), *sealed.values()]
     return StoreStat(
@@ -49,10 +48,11 @@ def read_stat(database: Database, catalog: Catalog, counters: Counters, damage: 
         sealed_points=sealed.get(POINTS, nothing)[1],
         sealed_bytes=sealed.get(FLOATS, nothing)[4],
         sealed_points_bytes=sealed.get(POINTS, nothing)[4],
-        size_bytes=database.size_bytes(),
-        free_bytes=free * page,
+        size_bytes=size,
+        free_bytes=free,
         oldest_ms=min((part[2] for part in parts), default=None),
         newest_ms=max((part[3] for part in parts), default=None),
         exemplars=traces or 0,
+        format=known.info.format,
         counters=counters.snapshot() | damage.counts(),
     )

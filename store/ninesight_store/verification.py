@@ -1,6 +1,6 @@
 """Verify: read everything once and say what is damaged, whose it is and which span it touches.
 
-    file      SQLite's own check of pages and indexes
+    file      the database's own check of pages and indexes (SQLite)
     series    labels against their key          layouts   series lists against their digest
     rows      blobs and header against the checksum; without one (format 1) they are decoded
     chunks    the same, series by series
@@ -37,6 +37,7 @@ from ninesight_store.errors import StoreFormatError
 from ninesight_store.exemplar_table import damaged_exemplars
 from ninesight_store.hot_reader import HotMeta, Picked, PointPool, checked_row, hot_columns, with_starts
 from ninesight_store.progress import Progress, Told, unheard
+from ninesight_store.raw_text import raw_text
 from ninesight_store.schema import chunks, hot, series
 from ninesight_store.series_index import labels_key
 from ninesight_store.validation import TIMESTAMP_MS_MAX
@@ -114,14 +115,13 @@ class _Verifier:
     def _check_file(self) -> None:
         self._told(Progress("file", 0, 1, "pages"))
         with self._database.reading() as connection:
-            found = connection.exec_driver_sql(f"PRAGMA integrity_check({_FILE_REASONS_MAX})").scalars().all()
+            found = self._database.backend.check(connection, _FILE_REASONS_MAX)
         for at, reason in enumerate(found):
-            if reason != "ok":
-                self._log.add(Damage(FILE, at, str(reason)))
+            self._log.add(Damage(FILE, at, reason))
         self._told(Progress("file", 1, 1, "pages"))
 
     def _check_series(self, connection: sa.Connection) -> None:
-        query = sa.select(series.c.id, series.c.key, sa.cast(series.c.labels, sa.LargeBinary))
+        query = sa.select(series.c.id, series.c.key, raw_text(series.c.labels))
         for number, key, text in connection.execute(query):
             if labels_key(text.decode(errors="replace")) != key:
                 self._log.add(Damage(SERIES, number, "its labels do not match their key", (number,)))

@@ -14,8 +14,8 @@ from .world import World
 
 
 @pytest.fixture
-def world(tmp_path):
-    with World(tmp_path) as made:
+def world(url):
+    with World(None, url=url) as made:
         yield made.start()
 
 

@@ -11,8 +11,8 @@ SLOW = {element(model="m"): 250.0}
 
 
 @pytest.fixture
-def world(tmp_path):
-    with World(tmp_path) as made:
+def world(url):
+    with World(None, url=url) as made:
         yield made.start()
 
 

@@ -26,8 +26,8 @@ groups:
 class World:
     """Everything but threads. `restart` forgets memory and keeps the disk, as kill -9 does."""
 
-    def __init__(self, folder, rules=RULES, routing=None):
-        self.url = f"sqlite:///{folder}/alerts.db"
+    def __init__(self, folder, rules=RULES, routing=None, url=None):
+        self.url = url or f"sqlite:///{folder}/alerts.db"
         self.rules = rules
         self.routing = routing or Routing((ReceiverRoute("hook"),))
         self.engine = ScriptedEngine()

@@ -106,7 +106,7 @@ def test_a_newer_format_is_a_format_error(tmp_path):
         LocalStore(path)
 
 
-@pytest.mark.parametrize("url", ["not an address", "postgresql://x/y", "sqlite://", "sqlite:///:memory:"])
+@pytest.mark.parametrize("url", ["not an address", "mysql://x/y", "sqlite://", "sqlite:///:memory:"])
 def test_an_address_that_names_no_file_is_a_format_error(url):
     """The message says what an address must look like."""
     with pytest.raises(StoreFormatError, match=r"store\.url"):

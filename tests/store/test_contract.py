@@ -34,3 +34,19 @@ class SealingStore(LocalStore):
         super().write(batch)
         self.seal(2**53)
         self.merge(2**53)
+
+
+class TestPostgresStore(SinkSourceContract):
+    @pytest.fixture
+    def store(self, postgres):
+        with LocalStore(postgres.url()) as store:
+            yield store
+
+
+class TestSealedPostgresStore(SinkSourceContract):
+    """The same, sealed and merged at once."""
+
+    @pytest.fixture
+    def store(self, postgres):
+        with SealingStore(postgres.url()) as store:
+            yield store

@@ -40,9 +40,9 @@ def wait_until(condition, timeout_s=20.0):
         time.sleep(0.01)
 
 
-def test_retention_drops_what_is_old_hot_and_sealed(tmp_path):
+def test_retention_drops_what_is_old_hot_and_sealed(url):
     """Samples past retention go, with the series that have nothing left; all others stay, and ids are not reused."""
-    with LocalStore(tmp_path / "store.db", SETTINGS) as store:
+    with LocalStore(url, SETTINGS) as store:
         filled(store, range(4), "old")
         filled(store, range(8, 12))
         store.seal(10 * HOUR_MS)
@@ -58,21 +58,19 @@ def test_retention_drops_what_is_old_hot_and_sealed(tmp_path):
         }
 
 
-def test_a_writer_with_remembered_ids_survives_the_drop_of_its_series(tmp_path):
+def test_a_writer_with_remembered_ids_survives_the_drop_of_its_series(url):
     """A table whose series were dropped, even by another process, gets new ids with its next batch."""
-    path = tmp_path / "store.db"
     early = batch_of({"m": [(0, 1.0)]})
-    with LocalStore(path, SETTINGS) as store, LocalStore(path, SETTINGS) as other:
+    with LocalStore(url, SETTINGS) as store, LocalStore(url, SETTINGS) as other:
         store.write(early)
         assert other.retain(100 * HOUR_MS).series == 1
         store.write(early)
         assert samples_of(other.select([], 0, 1)) == {labels_of("m"): [(0, 1.0)]}
 
 
-def test_two_stores_on_one_file_both_write(tmp_path):
+def test_two_stores_on_one_file_both_write(url):
     """Series and layouts found by one writer are known to the other; no id is given twice."""
-    path = tmp_path / "store.db"
-    with LocalStore(path, SETTINGS) as one, LocalStore(path, SETTINGS) as two:
+    with LocalStore(url, SETTINGS) as one, LocalStore(url, SETTINGS) as two:
         for tick in range(10):
             one.write(batch_of({f"a{tick}": [(tick, 1.0)], "both": [(tick, 1.0)]}))
             two.write(batch_of({f"b{tick}": [(tick, 2.0)], "both": [(tick + 100, 2.0)]}))
@@ -80,9 +78,9 @@ def test_two_stores_on_one_file_both_write(tmp_path):
         assert len(samples_of(two.select([], 0, 1000))[labels_of("both")]) == 20
 
 
-def test_merging_joins_chunks_and_late_samples(tmp_path):
+def test_merging_joins_chunks_and_late_samples(url):
     """A closed block becomes one chunk a series; late samples join it, and nothing changes to a reader."""
-    with LocalStore(tmp_path / "store.db", SETTINGS) as store:
+    with LocalStore(url, SETTINGS) as store:
         filled(store, range(6))
         store.seal(6 * HOUR_MS)
         before = samples_of(store.select([], 0, 2**50))
@@ -98,9 +96,9 @@ def test_merging_joins_chunks_and_late_samples(tmp_path):
         assert store.merge(6 * HOUR_MS).chunks_before == 0
 
 
-def test_stat_tells_what_is_there(tmp_path):
+def test_stat_tells_what_is_there(url):
     """Hot and sealed samples, points, ages and bytes add up to what was written."""
-    with LocalStore(tmp_path / "store.db", SETTINGS) as store:
+    with LocalStore(url, SETTINGS) as store:
         filled(store, range(2))
         store.write(batch_of({"h": [(HOUR_MS, Point(1, 1.0, {1: 1}))]}))
         store.seal(HOUR_MS)
@@ -113,13 +111,13 @@ def test_stat_tells_what_is_there(tmp_path):
         assert (stat.counters["samples_written"], stat.counters["rows_sealed"]) == (121, 1)
 
 
-def test_maintenance_seals_merges_and_drops_by_itself(tmp_path):
+def test_maintenance_seals_merges_and_drops_by_itself(url):
     """The thread works by the store's clock, counts errors, goes on after them, and ends when asked."""
     clock = [0]
     settings = StoreSettings(
         seal_after_ms=0, retention_ms=10 * HOUR_MS, maintenance_interval_ms=10, busy_timeout_ms=20
     )
-    with LocalStore(tmp_path / "store.db", settings, now_ms=lambda: clock[0]) as store:
+    with LocalStore(url, settings, now_ms=lambda: clock[0]) as store:
         filled(store, range(6))
         maintenance = Maintenance(store)
         maintenance.start()
@@ -137,7 +135,7 @@ def test_maintenance_seals_merges_and_drops_by_itself(tmp_path):
     assert not [thread for thread in threading.enumerate() if "maintenance" in thread.name]
 
 
-def test_maintenance_counts_errors_and_tries_again(tmp_path):
+def test_maintenance_counts_errors_and_tries_again(url):
     """A store that raises does not end the thread; the next turn does the work."""
 
     class Failing(LocalStore):
@@ -149,7 +147,7 @@ def test_maintenance_counts_errors_and_tries_again(tmp_path):
                 raise RetryableError("the disk is full")
             return super().seal(now_ms)
 
-    with Failing(tmp_path / "store.db", SETTINGS, now_ms=lambda: 2 * HOUR_MS) as store:
+    with Failing(url, SETTINGS, now_ms=lambda: 2 * HOUR_MS) as store:
         filled(store, [0])
         maintenance = Maintenance(store)
         for _ in range(4):
@@ -189,10 +187,10 @@ def test_batches_that_wait_for_a_commit_share_the_next_one(tmp_path):
         assert (counters["batches_written"], counters["commits"]) == (WRITERS, 2)
 
 
-def test_a_small_batch_may_wait_for_company(tmp_path):
+def test_a_small_batch_may_wait_for_company(url):
     """With group_commit_ms_max the first in line waits until enough batches are there."""
     settings = StoreSettings(group_commit_ms_max=30_000, group_commit_batches_max=WRITERS)
-    with LocalStore(tmp_path / "store.db", settings) as store:
+    with LocalStore(url, settings) as store:
         for thread in start_writers(store):
             thread.join()
         assert len(store.select([], 0, 100).values) == WRITERS
@@ -228,20 +226,19 @@ def test_a_failed_commit_fails_all_its_batches_and_none_is_kept(tmp_path):
         assert len(store.select([], 0, 100).values) == WRITERS
 
 
-def test_the_newest_metadata_wins_over_a_restart(tmp_path):
+def test_the_newest_metadata_wins_over_a_restart(url):
     """Metadata is kept in the file."""
-    path = tmp_path / "store.db"
     for text in ("old", "new"):
-        with LocalStore(path) as store:
+        with LocalStore(url) as store:
             store.write(batch_of({}, [Metadata("m", "gauge", "seconds", text)]))
-    with LocalStore(path) as store:
+    with LocalStore(url) as store:
         assert list(store.metadata()) == [Metadata("m", "gauge", "seconds", "new")]
 
 
-def test_a_batch_across_hours_is_cut_and_comes_back_whole(tmp_path):
+def test_a_batch_across_hours_is_cut_and_comes_back_whole(url):
     """A backfill of ten days in one batch seals hour by hour."""
     times = np.arange(0, 240 * HOUR_MS, HOUR_MS // 4)
-    with LocalStore(tmp_path / "store.db", SETTINGS) as store:
+    with LocalStore(url, SETTINGS) as store:
         store.write(batch_of({"m": [(int(t), float(t)) for t in times[::-1]]}))
         assert store.stat().hot_rows == 240
         store.seal(100 * HOUR_MS)
@@ -275,9 +272,9 @@ def test_a_bad_config_says_what_must_hold(given, words):
     assert words in str(caught.value)
 
 
-def test_a_reader_older_than_a_drop_of_layouts_still_finds_its_rows(tmp_path):
+def test_a_reader_older_than_a_drop_of_layouts_still_finds_its_rows(url):
     """Sealing drops layouts; a transaction that began before it knows those its rows refer to."""
-    with LocalStore(tmp_path / "store.db", SETTINGS) as store:
+    with LocalStore(url, SETTINGS) as store:
         store.write(batch_of({f"m{i}": [(i, float(i))] for i in range(5)}))
         store.write(batch_of({f"m{i}": [(i + 10, float(i))] for i in range(3)}))
         with store._database.reading() as connection:

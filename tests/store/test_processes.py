@@ -21,8 +21,8 @@ SERIES, POINTS = 40, 3
 EVERYTHING = (0, 2**50)
 
 
-def start(path, first, ticks, *, seal_every=0, pause_ms=0):
-    command = [sys.executable, str(WRITER), str(path), str(first), str(ticks), str(seal_every), str(pause_ms)]
+def start(url, first, ticks, *, seal_every=0, pause_ms=0):
+    command = [sys.executable, str(WRITER), url, str(first), str(ticks), str(seal_every), str(pause_ms)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, bufsize=0)
 
 
@@ -73,31 +73,29 @@ def acknowledged_by(process, wait_s):
 
 
 @pytest.mark.parametrize("seal_every", [0, 15])
-def test_a_killed_writer_loses_nothing_it_acknowledged(tmp_path, seal_every):
+def test_a_killed_writer_loses_nothing_it_acknowledged(url, seal_every):
     """kill -9 during ingest, sealing and merging: reopened, every acknowledged sample is there, bit by bit."""
     seed = int(os.environ.get("NINESIGHT_STORE_SEED", "20261123"))
     dice = random.Random(seed + seal_every)
-    path = tmp_path / "store.db"
     done = 0
     for round_number in range(ROUNDS):
-        process = start(path, done, 1_000_000, seal_every=seal_every)
+        process = start(url, done, 1_000_000, seal_every=seal_every)
         assert select.select([process.stdout], [], [], 60)[0], "the writer did not start"
         last = acknowledged_by(process, dice.uniform(0.0, 0.6))
-        with LocalStore(path) as store:
+        with LocalStore(url) as store:
             acknowledged = done if last is None else last + 1
             done = check(store, acknowledged)
             assert done <= acknowledged + 1, f"seed {seed} round {round_number}: more than one tick unasked"
     assert done > ROUNDS
 
 
-def test_another_process_reads_while_one_writes(tmp_path):
+def test_another_process_reads_while_one_writes(url):
     """A read-only store follows a writing process: new series, new samples, seals; every value is checked."""
-    path = tmp_path / "store.db"
-    process = start(path, 0, 200, seal_every=60, pause_ms=1)
+    process = start(url, 0, 200, seal_every=60, pause_ms=1)
     try:
         assert select.select([process.stdout], [], [], 60)[0], "the writer did not start"
         seen = []
-        with LocalStore(path, read_only=True) as store:
+        with LocalStore(url, read_only=True) as store:
             while process.poll() is None:
                 seen.append(check(store, seen[-1] if seen else 0))
                 os.read(process.stdout.fileno(), 65_536)
@@ -111,11 +109,10 @@ def test_another_process_reads_while_one_writes(tmp_path):
         process.stdout.close()
 
 
-def test_two_processes_write_and_a_third_seals(tmp_path):
+def test_two_processes_write_and_a_third_seals(url):
     """Writers of two processes and a sealing one take turns; in the end every sample is there."""
-    path = tmp_path / "store.db"
-    with LocalStore(path, StoreSettings(seal_after_ms=0)) as store:
-        writers = [start(path, first, 100) for first in (0, 100)]
+    with LocalStore(url, StoreSettings(seal_after_ms=0)) as store:
+        writers = [start(url, first, 100) for first in (0, 100)]
         try:
             while any(writer.poll() is None for writer in writers):
                 store.seal(300 * 60_000)

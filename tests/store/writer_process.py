@@ -1,6 +1,6 @@
 """A process that writes ticks to a store and prints each one's number once it was acknowledged.
 
-writer_process.py PATH FIRST COUNT SEAL_EVERY PAUSE_MS
+writer_process.py URL FIRST COUNT SEAL_EVERY PAUSE_MS
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ def tick_of(tick):
 
 
 def main():
-    path, (first, count, seal_every, pause_ms) = sys.argv[1], map(int, sys.argv[2:])
-    with LocalStore(f"sqlite:///{path}", StoreSettings(seal_after_ms=0, merge_hours=2)) as store:
+    url, (first, count, seal_every, pause_ms) = sys.argv[1], map(int, sys.argv[2:])
+    with LocalStore(url, StoreSettings(seal_after_ms=0, merge_hours=2)) as store:
         for tick in range(first, first + count):
             store.write(tick_of(tick))
             os.write(1, b"%d\n" % tick)

@@ -112,7 +112,14 @@ def restore(
     """Make a store of a backup, in a place that is absent or empty; verified before and after."""
     from ninesight_store import restore as restore_store
 
-    path = _file_of(_url_path(_configured(config)) if target is None else target)
+    if target is None:
+        url = _configured(config)
+        if not url.startswith("sqlite"):
+            raise SuiteError(
+                "store.url must name an SQLite file to restore to; use pg_restore for PostgreSQL"
+            )
+        target = _url_path(url)
+    path = _file_of(target)
     with _plain_errors(), _bar() as told:
         report = restore_store(source, path, allow_damage=allow_damage, told=told)
     found = report.verified
@@ -175,10 +182,12 @@ def export(
         for count, what in (
             (report.points_left_out, "histogram points"),
             (report.stale_left_out, "stale markers"),
+            (report.starts_left_out, "start timestamps"),
+            (report.exemplars_left_out, "exemplars"),
         )
         if count
     ]
-    note = f"; left out, as OpenMetrics has none: {', '.join(left)}" if left else ""
+    note = f"; left out, as OpenMetrics has no place for them: {', '.join(left)}" if left else ""
     typer.echo(
         f"{report.series:,} series, {report.samples:,} samples, {report.points:,} histogram points{note}",
         err=True,
@@ -261,6 +270,7 @@ def _bar() -> Iterator[Told]:
 
 
 def _stat_lines(found: StoreStat) -> Iterator[tuple[str, str]]:
+    yield "format", str(found.format)
     yield "series", f"{found.series:,}"
     yield (
         "samples",
@@ -270,6 +280,7 @@ def _stat_lines(found: StoreStat) -> Iterator[tuple[str, str]]:
         "histogram points",
         f"{found.hot_points + found.sealed_points:,} ({found.hot_points:,} not compressed yet)",
     )
+    yield "exemplars", f"{found.exemplars:,}"
     if found.sealed_samples:
         yield "bytes a sample", f"{found.sealed_bytes / found.sealed_samples:.2f} compressed"
     yield "rows, chunks", f"{found.hot_rows:,}, {found.chunks:,}"

@@ -1,0 +1,11 @@
+"""Places for alerts: a file, or a database of a real PostgreSQL server."""
+
+import pytest
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request, tmp_path):
+    """The address of an empty place, of both kinds in turn."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/alerts.db"
+    return request.getfixturevalue("postgres").url()

@@ -1,0 +1,124 @@
+"""A real PostgreSQL server of the tests' own: in a temporary folder, on a loopback port, gone afterwards."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import psycopg
+
+_ENCODED = "s3cret-Pa55%2Fword"
+
+
+class PostgresServer:
+    """Starts on construction; `url()` gives an address of a new, empty database."""
+
+    password = "s3cret-Pa55/word"
+
+    def __init__(self, binaries: Path):
+        self.binaries = binaries
+        self.folder = Path(tempfile.mkdtemp(prefix="ninesight-postgres-"))
+        self.data = self.folder / "data"
+        self.port = _free_port()
+        self._databases = 0
+        self._as = _unprivileged()
+        if self._as:
+            user = pwd.getpwnam(self._as)
+            os.chown(self.folder, user.pw_uid, user.pw_gid)
+        password = self.folder / "password"
+        password.write_text(self.password)
+        password.chmod(0o644)
+        self._run(
+            "initdb", "--pgdata", self.data, "--username=keeper", "--auth=scram-sha-256", "--no-sync",
+            "--encoding=UTF8", "--locale=C", f"--pwfile={password}",
+        )  # fmt: skip
+        self.process = None
+        self.start()
+
+    def start(self):
+        """Start the server and wait until it answers."""
+        log = (self.folder / "log").open("ab")
+        # Processes are killed here, never the machine: what the server wrote survives them without fsync.
+        options = ["-c", "fsync=off", "-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="]
+        command = [self.binaries / "postgres", "-D", self.data, "-p", str(self.port), *options]
+        with log:
+            self.process = subprocess.Popen(self._prefix() + command, stdout=log, stderr=log, cwd="/")
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                self.connect("postgres").close()
+                return
+            except psycopg.OperationalError:
+                assert self.process.poll() is None, (self.folder / "log").read_text()
+                assert time.monotonic() < deadline, "PostgreSQL did not start"
+                time.sleep(0.05)
+
+    def stop(self, how=signal.SIGINT):
+        """Stop it (fast shutdown) and wait."""
+        self.process.send_signal(how)
+        self.process.wait(60)
+
+    def close(self):
+        """Stop it and remove all it wrote."""
+        if self.process.poll() is None:
+            self.stop(signal.SIGQUIT)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def connect(self, database):
+        return psycopg.connect(
+            host="127.0.0.1",
+            port=self.port,
+            user="keeper",
+            password=self.password,
+            dbname=database,
+            autocommit=True,
+        )
+
+    def url(self):
+        """Return the address of a new database."""
+        self._databases += 1
+        name = f"suite{self._databases}"
+        with self.connect("postgres") as connection:
+            connection.execute(f"CREATE DATABASE {name} TEMPLATE template0")
+        return f"postgresql+psycopg://keeper:{_ENCODED}@127.0.0.1:{self.port}/{name}"
+
+    def _run(self, name, *arguments):
+        done = subprocess.run(
+            [*self._prefix(), self.binaries / name, *arguments],
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd="/",
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    def _prefix(self):
+        # The server refuses to run as root.
+        if not self._as:
+            return []
+        return [
+            "setpriv",
+            f"--reuid={self._as}",
+            f"--regid={pwd.getpwnam(self._as).pw_gid}",
+            "--clear-groups",
+        ]
+
+
+def _unprivileged():
+    if os.geteuid() != 0:
+        return None
+    names = {entry.pw_name for entry in pwd.getpwall()}
+    return "postgres" if "postgres" in names else "nobody"
+
+
+def _free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
