@@ -130,6 +130,15 @@ class ExtrasContract:
         assert [dict(one.labels)["trace_id"] for one in found.exemplars] == ["b", "c"]
         assert len(store.select([], *_ALL).values) == 2
 
+    def test_exemplars_whose_value_is_no_number_keep_their_order(self, store: _Store) -> None:
+        """NaN is a value like others: exemplars of one timestamp come in the order of their labels, each once."""
+        values = {"c": 1.0, "a": float("nan"), "d": 0.5, "b": float("nan")}
+        rows = [(0, {"trace_id": trace}, value, 1000) for trace, value in values.items()]
+        for _ in range(2):
+            store.write(replace(batch_of({"a": [(1000, 1.0)]}), exemplars=exemplars_of(rows)))
+        (found,) = store.exemplars([_named("a")], *_ALL)
+        assert [dict(one.labels)["trace_id"] for one in found.exemplars] == ["a", "b", "c", "d"]
+
     def test_an_exemplar_that_does_not_fit_is_left_out(self, store: _Store) -> None:
         """Labels over 128 characters, or a name twice, cost the exemplar and not its batch."""
         rows = [(0, {"trace_id": "x" * 121}, 1.0, 1000), (0, {"trace_id": "x" * 120}, 1.0, 1000)]

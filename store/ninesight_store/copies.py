@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +26,8 @@ from ninesight_store.verification import VerifyReport, verify
 __all__ = ["BackupReport", "backup", "restore"]
 
 _PAGES = 2048
+_TRANSIENT = ("full", "locked", "busy", "i/o error", "unable to open")
+"""What SQLite says of a disk that may recover; all else is said of a file that is no store."""
 _BUSY_S = 30.0
 
 
@@ -106,7 +108,7 @@ def _copy(source: Path, partial: Path, step: str, told: Told) -> None:
             # A file that is only read then needs no log beside it; a store turns it on again.
             copy.execute("PRAGMA journal_mode=DELETE")
     except sqlite3.Error as error:
-        if "full" in str(error) or "locked" in str(error) or "busy" in str(error):
+        if any(part in str(error).lower() for part in _TRANSIENT):
             raise RetryableError(
                 f"{step} of {source} to {partial}: {error}; make room and try again"
             ) from error
@@ -123,23 +125,36 @@ def _reader(path: Path) -> sqlite3.Connection:
 def _finished(target: Path) -> Iterator[Path]:
     """Give a name to write under; it becomes `target` when it is whole and synced, or is removed."""
     _refuse(target)
-    target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(target.name + ".partial")
-    for name in (partial, *_side_files(partial)):
-        name.unlink(missing_ok=True)
     try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        for name in (partial, *_side_files(partial)):
+            name.unlink(missing_ok=True)
         yield partial
         _sync(partial)
         # A link never overwrites: a file that appeared meanwhile is kept.
         if target.exists() and not target.stat().st_size:
             target.unlink()
         os.link(partial, target)
+        _sync_name(target)
     except FileExistsError:
         raise StoreError(f"{target} must not exist yet, and appeared meanwhile; name another place") from None
+    except OSError as error:
+        raise RetryableError(f"copying to {target}: {error}; make room and try again") from error
     finally:
         for name in (partial, *_side_files(partial)):
-            name.unlink(missing_ok=True)
-    _sync(target.parent)
+            # What cannot be removed now keeps a name that says it is unfinished; the next copy clears it.
+            with suppress(OSError):
+                name.unlink(missing_ok=True)
+
+
+def _sync_name(target: Path) -> None:
+    """Bring a name to the disk, or take it back: a copy that might vanish is not acknowledged."""
+    try:
+        _sync(target.parent)
+    except OSError:
+        target.unlink(missing_ok=True)
+        raise
 
 
 def _refuse(target: Path) -> None:

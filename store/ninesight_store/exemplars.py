@@ -6,11 +6,12 @@ left out and counted; the batch around it is kept.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterable, Iterator
 
 from ninesight_store.contract import Exemplar, ExemplarColumns, Labels
 
-__all__ = ["LABEL_CHARACTERS_MAX", "fitting", "newest", "ordered"]
+__all__ = ["LABEL_CHARACTERS_MAX", "fitting", "identity", "newest", "ordered"]
 
 LABEL_CHARACTERS_MAX = 128
 
@@ -30,8 +31,13 @@ def fitting(columns: ExemplarColumns) -> Iterator[tuple[int, Exemplar]]:
 
 
 def ordered(found: Iterable[Exemplar]) -> tuple[Exemplar, ...]:
-    """Return exemplars by ascending timestamp; of one timestamp by value and labels."""
-    return tuple(sorted(found, key=lambda one: (one.timestamp_ms, one.value, one.labels)))
+    """Return exemplars by ascending timestamp; of one timestamp by labels and value."""
+    return tuple(sorted(found, key=identity))
+
+
+def identity(one: Exemplar) -> tuple[int, Labels, bytes]:
+    """Return what makes two exemplars the same one, and orders them: NaN, bit for bit, equals itself."""
+    return one.timestamp_ms, one.labels, struct.pack(">d", one.value)
 
 
 def newest(found: Iterable[Exemplar], most: int) -> tuple[Exemplar, ...]:

@@ -20,7 +20,7 @@ from ninesight_store.contract import (
     Metadata,
     SeriesExemplars,
 )
-from ninesight_store.exemplars import fitting, ordered
+from ninesight_store.exemplars import fitting, identity, ordered
 from ninesight_store.histograms import concat_histograms, copy_histograms, take_histograms, with_series
 from ninesight_store.matchers import compile_matchers, labels_match
 from ninesight_store.validation import check_batch, check_table
@@ -46,7 +46,7 @@ class MemoryStore:
             self._ids: dict[Labels, int] = {}
             self._metadata: dict[str, Metadata] = {}
             self._rows: list[_Rows] = []
-            self._exemplars: dict[Labels, set[Exemplar]] = {}
+            self._exemplars: dict[Labels, dict[object, Exemplar]] = {}
             self._points: list[HistogramColumns] = []
             self._point_order: list[Int64] = []
             self._writes = 0
@@ -76,7 +76,8 @@ class MemoryStore:
                 self._points.append(with_series(points, ids[points.series].astype(np.int32)))
                 self._point_order.append(np.full(len(points), self._writes, np.int64))
             for row, exemplar in fitting(batch.exemplars):
-                self._exemplars.setdefault(batch.series.labels[row], set()).add(exemplar)
+                known = self._exemplars.setdefault(batch.series.labels[row], {})
+                known[identity(exemplar)] = exemplar
             self._metadata.update({entry.metric: entry for entry in batch.metadata})
 
     def select(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Columns:
@@ -114,7 +115,9 @@ class MemoryStore:
         with self._lock:
             for labels in sorted(self._exemplars):
                 if any(labels_match(each, labels) for each in compiled):
-                    within = (e for e in self._exemplars[labels] if start_ms <= e.timestamp_ms <= end_ms)
+                    within = (
+                        e for e in self._exemplars[labels].values() if start_ms <= e.timestamp_ms <= end_ms
+                    )
                     found.append(SeriesExemplars(labels, ordered(within)))
         return tuple(entry for entry in found if entry.exemplars)
 
