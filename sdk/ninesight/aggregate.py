@@ -30,6 +30,9 @@ class Aggregator:
         self._faults = faults
         self.lock = threading.Lock()
         self.recorded = 0
+        """Calls in the totals."""
+        self.taken = 0
+        """Records of any kind in the totals."""
         self._device: list[tuple[tuple[tuple[ModelSeries, float], ...], object, Timer]] = []
 
     def drain(self) -> int:
@@ -44,9 +47,11 @@ class Aggregator:
                 for slot in buffer.slots[:]:
                     taken = take(slot.values)
                     calls[slot.point] += taken
+                    self.taken += len(taken)
                     longest = max(longest, len(taken))
                 more = take(buffer.events)
                 events += more
+                self.taken += len(more)
                 longest = max(longest, len(more))
                 if dead:
                     self._buffers.forget_dead(buffer)

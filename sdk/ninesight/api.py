@@ -21,6 +21,8 @@ from ninesight.targets import Target, Told, check_told
 if TYPE_CHECKING:
     from ninesight.asgi import MetricsApp
     from ninesight.exposition import NinesightCollector
+    from ninesight.port import MetricsServer
+    from ninesight.wsgi import MetricsWsgiApp
 
 __all__ = [
     "accelerator",
@@ -34,8 +36,10 @@ __all__ = [
     "gauge",
     "histogram",
     "metrics_app",
+    "metrics_wsgi_app",
     "model",
     "observe",
+    "serve_metrics",
     "shutdown",
     "stage",
     "stats",
@@ -195,6 +199,20 @@ def metrics_app() -> MetricsApp:
     from ninesight.asgi import MetricsApp
 
     return MetricsApp(RUNTIME.snapshot)
+
+
+def metrics_wsgi_app() -> MetricsWsgiApp:
+    """Return a WSGI app that answers a scrape as `metrics_app` does."""
+    from ninesight.wsgi import MetricsWsgiApp
+
+    return MetricsWsgiApp(RUNTIME.snapshot)
+
+
+def serve_metrics(port: int = 9464, host: str = "127.0.0.1") -> MetricsServer:
+    """Answer scrapes on a port of our own, from a daemon thread; `close()` ends it. Raises OSError for a taken port."""
+    from ninesight.port import MetricsServer
+
+    return MetricsServer(metrics_wsgi_app(), host, port)
 
 
 def export_to(exporter: Exporter) -> None:

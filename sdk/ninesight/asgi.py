@@ -7,55 +7,15 @@ import sys
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 
-from ninesight import protobuf
 from ninesight.contract import Snapshot
-from ninesight.forks import importing
+from ninesight.errors import RetryableError
+from ninesight.scrape import GZIP_BYTES_MIN, render
 
-__all__ = ["MetricsApp", "render", "wants_protobuf"]
+__all__ = ["MetricsApp"]
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-
-_GZIP_BYTES_MIN = 1024
-
-
-def wants_protobuf(accept: str) -> bool:
-    """True when the delimited protobuf format is asked for at least as much as any other."""
-    best_other = 0.0
-    best_protobuf = 0.0
-    for choice in accept.split(","):
-        kind, *parameters = (part.strip().lower() for part in choice.split(";"))
-        told = dict(part.partition("=")[::2] for part in parameters)
-        try:
-            quality = float(told.get("q", "1"))
-        except ValueError:
-            quality = 0.0
-        if (
-            kind == "application/vnd.google.protobuf"
-            and told.get("proto") == "io.prometheus.client.metricfamily"
-            and told.get("encoding") == "delimited"
-        ):
-            best_protobuf = max(best_protobuf, quality)
-        elif kind:
-            best_other = max(best_other, quality)
-    return best_protobuf > 0.0 and best_protobuf >= best_other
-
-
-def render(snapshot: Callable[[], Snapshot], accept: str) -> tuple[str, bytes]:
-    """Return (content type, body) of a scrape."""
-    if wants_protobuf(accept):
-        return protobuf.CONTENT_TYPE, protobuf.encode(snapshot())
-    with importing():
-        from prometheus_client import CollectorRegistry
-        from prometheus_client.exposition import choose_encoder
-
-        from ninesight.exposition import NinesightCollector
-
-    registry = CollectorRegistry(auto_describe=False)
-    registry.register(NinesightCollector(snapshot))
-    encoder, content_type = choose_encoder(accept)
-    return content_type, encoder(registry)
 
 
 class MetricsApp:
@@ -77,9 +37,13 @@ class MetricsApp:
             await _respond(send, 405, [(b"allow", b"GET, HEAD")], b"metrics are read by GET\n")
             return
         headers = list(scope["headers"])
-        kind, body = await _off_loop(lambda: render(self._snapshot, _header(headers, b"accept")))
+        try:
+            kind, body = await _off_loop(lambda: render(self._snapshot, _header(headers, b"accept")))
+        except RetryableError as error:
+            await _respond(send, 503, [(b"retry-after", b"1")], f"{error}\n".encode())
+            return
         told = [(b"content-type", kind.encode()), (b"vary", b"accept, accept-encoding")]
-        if "gzip" in _header(headers, b"accept-encoding") and len(body) >= _GZIP_BYTES_MIN:
+        if "gzip" in _header(headers, b"accept-encoding") and len(body) >= GZIP_BYTES_MIN:
             body = gzip.compress(body, compresslevel=1)
             told.append((b"content-encoding", b"gzip"))
         await _respond(send, 200, told, body, head=scope["method"] == "HEAD")

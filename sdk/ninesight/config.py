@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from importlib.util import find_spec
 from itertools import pairwise
 from math import isfinite
 from typing import Any
@@ -53,6 +54,8 @@ class SdkConfig:
     """Different values of one label of your own; further ones are counted as `__other__`."""
     label_sets_max: int = 500
     """Different sets of own labels, of all models together and of each metric of your own."""
+    multiprocess_dir: str | None = None
+    """A folder of this host that all workers of one server share: any of them then answers, and pushes, for all."""
     outcomes: Mapping[type[BaseException], str] = field(default_factory=dict)
     """What exceptions of your own stand for, e.g. {QueueFull: "shed"}."""
     resource_attributes: Mapping[str, str] = field(default_factory=dict)
@@ -67,6 +70,11 @@ class SdkConfig:
         _check_int("label_values_max", self.label_values_max, 1)
         _check_int("label_sets_max", self.label_sets_max, 1)
         checked_outcomes(self.outcomes)
+        if self.multiprocess_dir is not None and find_spec("fcntl") is None:
+            raise ConfigError(
+                f"multiprocess_dir needs file locks as Linux and macOS have them, got {self.multiprocess_dir!r} "
+                "on another system; leave it out and scrape each worker"
+            )
         _check_bounds(self.buckets)
         if not self.service_name:
             raise ConfigError("service_name must not be empty, got ''; leave it out for the default")
@@ -78,7 +86,9 @@ class SdkConfig:
         """Attributes of the process, as OTLP names them."""
         attributes = dict(self.resource_attributes)
         attributes["service.name"] = self.service_name
-        attributes["service.instance.id"] = self.instance or f"{_host()}:{os.getpid()}"
+        # Workers that share a folder are one instance: the host, whichever of them answers.
+        own = _host() if self.multiprocess_dir else f"{_host()}:{os.getpid()}"
+        attributes["service.instance.id"] = self.instance or own
         return attributes
 
 
@@ -213,6 +223,7 @@ _READERS = {
     "stages_max": _whole,
     "label_values_max": _whole,
     "label_sets_max": _whole,
+    "multiprocess_dir": _text,
 }
 
 

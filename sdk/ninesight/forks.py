@@ -2,7 +2,7 @@
 
 A thread that is amid an import when another one forks leaves the module locked for ever in the
 child. So our threads import under a lock, and a fork waits for it (at most the second that an
-import takes).
+import takes). The same lock keeps a fork from coming between opening a file and noting it.
 """
 
 from __future__ import annotations

@@ -59,6 +59,22 @@ class Histogram:
         """The stated bound of any quantile: width of a bucket relative to its lower edge."""
         return relative_error(self.schema)
 
+    @classmethod
+    def of(cls, value: HistogramValue, *, buckets_max: int) -> Histogram:
+        """Return a histogram that has counted what a value tells of."""
+        found = cls(schema=value.schema, buckets_max=buckets_max, bounds=value.bounds)
+        found.count = value.count
+        found.sum = value.sum
+        found.low = value.low
+        found.high = value.high
+        found.zero_count = value.zero_count
+        found.positive = dict(value.positive)
+        found.negative = dict(value.negative)
+        found.classic = [
+            upto - below for below, upto in zip((0, *value.cumulative), value.cumulative, strict=False)
+        ]
+        return found
+
     def add(self, values: Iterable[float]) -> int:
         """Count the finite values; return how many were not finite and were left out.
 

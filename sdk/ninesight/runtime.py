@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import atexit
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ninesight.aggregate import Aggregator
 from ninesight.background import Periodic
@@ -27,6 +28,9 @@ from ninesight.registry import Registry
 from ninesight.series import ModelSeries
 from ninesight.slots import Buffers
 from ninesight.snapshot import families_of, gauges_of, histograms_of
+
+if TYPE_CHECKING:
+    from ninesight.workers import Workers
 
 __all__ = ["Runtime"]
 
@@ -49,6 +53,9 @@ class Runtime:
         self._own_exporter: Exporter | None = None
         self._off = False
         self._registered = False
+        self._registered_child = False
+        self._sharing_lock = threading.Lock()
+        self._workers: Workers | None = None
         self.faults = Faults()
         self.buffers = Buffers(SdkConfig.buffer_records_max, on_use=self._start_unless_busy)
         self.registry = Registry(self.buffers, self.faults, lambda: self.config)
@@ -146,9 +153,17 @@ class Runtime:
                     faults=self.faults,
                 )
                 self._export.start()
-            if not self._registered:
-                self._registered = True
-                atexit.register(self.shutdown)
+            self._register_exit()
+
+    def _register_exit(self) -> None:
+        """Flush when the process ends: by atexit, which a child of `multiprocessing` does not run, or by its own way."""
+        if not self._registered:
+            self._registered = True
+            atexit.register(self.shutdown)
+        util = sys.modules.get("multiprocessing.util")
+        if util is not None and not self._registered_child:
+            self._registered_child = True
+            util.Finalize(None, self.shutdown, exitpriority=0)
 
     def _start_unless_busy(self) -> None:
         """Start from a request: whoever holds the lock is starting or stopping, and a request never waits."""
@@ -161,9 +176,10 @@ class Runtime:
     def flush(self, timeout_s: float = 5.0) -> bool:
         """Bring everything recorded so far into the totals and out; False if an export failed or took too long."""
         self.aggregator.drain()
+        published = self._publish()
         export = self._export
-        if export is None:
-            return True
+        if export is None or not published:
+            return published
         return export.ask(timeout_s) and self._export_ok
 
     def shutdown(self, timeout_s: float = _EXIT_TIMEOUT_S) -> None:
@@ -176,7 +192,15 @@ class Runtime:
             self._halt(max(0.0, deadline - time.monotonic()))
 
     def snapshot(self) -> Snapshot:
-        """Return everything known now, after bringing in what the threads have buffered."""
+        """Return everything known now: of this process, or of all workers that share `multiprocess_dir`.
+
+        Raises RetryableError where that folder cannot be read.
+        """
+        workers = self._sharing()
+        return self.local_snapshot() if workers is None else workers.merged(self.local_snapshot)
+
+    def local_snapshot(self) -> Snapshot:
+        """Return everything this process knows, after bringing in what its threads have buffered."""
         config = self.config
         if not config.enabled:
             return Snapshot(self.start_ns, self._now_ns(), config.resource)
@@ -214,6 +238,7 @@ class Runtime:
         with self._lock:
             self._halt(_EXIT_TIMEOUT_S)
             self.aggregator.drain()
+            self._leave_workers()
             self._config = self._fallback = None
             self._off = False
             self.faults.clear()
@@ -260,6 +285,9 @@ class Runtime:
     def _aggregate(self) -> float:
         """Drain, and come back sooner while the longest buffer is over a quarter full."""
         longest = self.aggregator.drain()
+        workers = self._sharing()
+        if workers is not None:
+            workers.publish_when_due(self.local_snapshot, self.aggregator.taken)
         limit = max(1, self.buffers.limit_least())
         if longest > limit // 4:
             self._interval_s = max(_AGGREGATION_S_MIN, self._interval_s / 4)
@@ -270,6 +298,9 @@ class Runtime:
     def _export_once(self) -> float:
         exporter = self._exporter
         assert exporter is not None, "the export thread runs only with an exporter"
+        workers = self._sharing()
+        if workers is not None and not workers.elected():
+            return self.config.export_interval_s
         try:
             exporter.export(self.snapshot())
         except ExportError as error:
@@ -286,6 +317,32 @@ class Runtime:
             self._export_ok = True
             self._exports += 1
         return self.config.export_interval_s
+
+    def _sharing(self) -> Workers | None:
+        """Return this process' place among the workers; None where it works alone."""
+        config = self.config
+        if config.multiprocess_dir is None or not config.enabled:
+            return None
+        with self._sharing_lock:
+            if self._workers is None or self._workers.folder != config.multiprocess_dir:
+                with importing():
+                    from ninesight.workers import Workers
+
+                self._workers = Workers(
+                    config.multiprocess_dir, self.faults, buckets_max=config.histogram_buckets_max
+                )
+            return self._workers
+
+    def _publish(self) -> bool:
+        workers = self._sharing()
+        if workers is None:
+            return True
+        try:
+            workers.publish(self.local_snapshot)
+        except OSError as error:
+            self.faults.internal("writing to multiprocess_dir", error)
+            return False
+        return True
 
     def _stop_threads(self, timeout_s: float) -> None:
         """Stop both threads; a push under way is given up, its totals are in the next."""
@@ -310,10 +367,20 @@ class Runtime:
         if own is not None:
             with suppress(Exception):
                 own.close()
+        if self._workers is not None:
+            self._workers.resign()
+
+    def _leave_workers(self) -> None:
+        workers, self._workers = self._workers, None
+        if workers is not None:
+            workers.forget()
 
     def after_fork(self) -> None:
         """Make the child its own: nothing of the parent's counts, fresh locks, threads on first use."""
         self._lock = threading.RLock()
+        self._sharing_lock = threading.Lock()
+        self._leave_workers()
+        self._registered_child = False
         self.buffers.clear()
         self._exporter = None
         self.faults.clear()

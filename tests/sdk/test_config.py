@@ -21,6 +21,7 @@ SPECIAL = {
     "NINESIGHT_STAGES_MAX": "3",
     "NINESIGHT_LABEL_VALUES_MAX": "7",
     "NINESIGHT_LABEL_SETS_MAX": "9",
+    "NINESIGHT_MULTIPROCESS_DIR": "/tmp/x",
 }
 STANDARD = {
     "OTEL_SERVICE_NAME": "standard",
@@ -47,7 +48,7 @@ def test_every_setting_has_a_variable():
     assert keys - {"NINESIGHT_RESOURCE_ATTRIBUTES", "NINESIGHT_OUTCOMES"} == set(SPECIAL)
     config = config_from(SPECIAL)
     assert config == SdkConfig(
-        "ours", "i-1", "http://ours:1", {"authorization": "Bearer a", "x": "1"}, 2.5, (0.1, 0.2), False, 2048, 200, 5, 3, 7, 9
+        "ours", "i-1", "http://ours:1", {"authorization": "Bearer a", "x": "1"}, 2.5, (0.1, 0.2), False, 2048, 200, 5, 3, 7, 9, "/tmp/x"
     )  # fmt: skip
 
 

@@ -2,14 +2,16 @@
 
 import asyncio
 import gzip
+import socket
+import urllib.request
 from bisect import bisect_right
 
 import ninesight
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from ninesight.asgi import wants_protobuf
 from ninesight.metrics import METRICS
+from ninesight.scrape import wants_protobuf
 from ninesight.testing import isolated
 from ninesight.wire import field_sint, varint
 from prometheus_client import CollectorRegistry, generate_latest
@@ -253,3 +255,53 @@ def test_the_app_compresses_and_knows_its_methods(recorded):
     assert int(headers[b"content-length"]) > 0
     status, headers, body = scrape(method="POST")
     assert (status, headers[b"allow"], body) == (405, b"GET, HEAD", b"metrics are read by GET\n")
+
+
+def wsgi(accept="", method="GET", encoding=""):
+    """Ask the WSGI app as a server would; return (status, headers, body)."""
+    told = []
+    environ = {"REQUEST_METHOD": method, "HTTP_ACCEPT": accept, "HTTP_ACCEPT_ENCODING": encoding}
+    body = b"".join(ninesight.metrics_wsgi_app()(environ, lambda *said: told.append(said)))
+    ((status, headers),) = told
+    return status, dict(headers), body
+
+
+@pytest.mark.parametrize("accept", ["", OPENMETRICS, PROTOBUF])
+def test_wsgi_and_asgi_say_the_same(recorded, accept):
+    """Each format, by the same Accept header, byte by byte but for the moment it was made."""
+    status, headers, body = wsgi(accept)
+    assert status == "200 OK"
+    _, others, other = scrape(accept)
+    assert headers["Content-Type"] == others[b"content-type"].decode()
+    assert (len(body), body[:200]) == (len(other), other[:200])
+    assert int(headers["Content-Length"]) == len(body)
+
+
+def test_the_wsgi_app_compresses_and_knows_its_methods(recorded):
+    """As the other one does."""
+    _, headers, body = wsgi(encoding="gzip")
+    assert headers["Content-Encoding"] == "gzip"
+    assert b"model_requests_total" in gzip.decompress(body)
+    status, headers, body = wsgi(method="HEAD")
+    assert (status, body, int(headers["Content-Length"]) > 0) == ("200 OK", b"", True)
+    status, headers, _ = wsgi(method="POST")
+    assert (status, headers["Allow"]) == ("405 Method Not Allowed", "GET, HEAD")
+
+
+def test_a_program_without_http_is_scraped_on_a_port_of_its_own(recorded):
+    """Several scrapers at once; a taken port is told at start; after `close` nobody answers."""
+    server = ninesight.serve_metrics(0)
+    url = f"http://127.0.0.1:{server.port}/metrics"
+    try:
+        # A connection that says nothing holds up nobody.
+        with (
+            socket.create_connection(("127.0.0.1", server.port)),
+            urllib.request.urlopen(url, timeout=10) as answer,
+        ):
+            assert b'model_predictions_total{model="shown",version="2"} 3.0' in answer.read()
+        with pytest.raises(OSError):
+            ninesight.serve_metrics(server.port)
+    finally:
+        server.close()
+    with pytest.raises(OSError):
+        urllib.request.urlopen(url, timeout=2)

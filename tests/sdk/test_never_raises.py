@@ -69,7 +69,7 @@ def test_a_queue_depth_callable_that_raises_leaves_only_itself_out(sdk):
 
 def test_names_that_no_format_can_carry_are_cleaned(sdk):
     """Lone surrogates, endless names and odd types end as text that every exposition takes."""
-    from ninesight.asgi import render
+    from ninesight.scrape import render
 
     for model in ("\ud800", "x" * 10_000, 7, 'quote"\\\n'):
         with ninesight.call(model) as call:

@@ -7,8 +7,8 @@ import ninesight
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from ninesight.asgi import render
 from ninesight.contract import OTHER
+from ninesight.scrape import render
 from ninesight.testing import histogram, isolated, number, total
 
 
