@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
-from ninesight_store.contract import Matcher, Source
+from ninesight_store.contract import Matcher
 from ninesight_store.errors import MatcherError, StoreError
 
 from ninesight_query.annotations import Annotations
@@ -19,6 +19,7 @@ from ninesight_query.errors import (
     QueryCancelledError,
     UnavailableError,
 )
+from ninesight_query.fetch import Fetcher
 from ninesight_query.samples import Samples
 from ninesight_query.settings import EngineSettings
 
@@ -38,7 +39,7 @@ class Fetched:
 class Context:
     """State of one query. Used by one thread."""
 
-    source: Source
+    fetcher: Fetcher
     settings: EngineSettings
     start_ms: int
     """Of the whole query, for `@ start()`."""
@@ -125,30 +126,23 @@ class Context:
         self.check_deadline()
         began_s = self.clock_s()
         try:
-            columns = self.source.select(matchers, start_ms, end_ms)
+            read = self.fetcher.read(matchers, start_ms, end_ms)
         except MatcherError as error:
             raise ExecutionError(str(error)) from error
         except StoreError as error:
             raise UnavailableError(f"reading the store: {error}") from error
         finally:
             self._read_s += self.clock_s() - began_s
-        if len(columns.labels) > self.settings.series_max:
+        if len(read.samples) > self.settings.series_max:
             raise LimitError(
                 f"a selector may match at most {self.settings.series_max} series, this one matches "
-                f"{len(columns.labels)}; add matchers, or raise the engine's series_max"
+                f"{len(read.samples)}; add matchers, or raise the engine's series_max"
             )
-        # Two buckets take the memory of one sample with its time.
-        points = columns.histograms
-        buckets = len(points.positive_count) + len(points.negative_count)
-        self._loaded += len(columns.timestamps) + len(points) + buckets // 2
+        self._loaded += read.loaded
         if self._loaded > self.settings.samples_max:
             raise LimitError(
                 f"a query may load at most {self.settings.samples_max} samples, this one loads {self._loaded}; "
                 "take narrower selectors or shorter ranges, or raise the engine's samples_max"
             )
         self.check_deadline()
-        if not self.settings.use_start_timestamps:
-            columns = replace(
-                columns, start_timestamps=None, histograms=replace(columns.histograms, start_timestamps=None)
-            )
-        return Samples.of_columns(columns)
+        return read.samples

@@ -24,6 +24,7 @@ from ninesight_query.context import Context
 from ninesight_query.contract import Answer, Capabilities, Scalar, String, Value
 from ninesight_query.errors import ExecutionError, LimitError, ParseError, QueryError, UnavailableError
 from ninesight_query.evaluate import evaluate, range_argument
+from ninesight_query.fetch import Fetcher
 from ninesight_query.gate import Gate
 from ninesight_query.lookback import lookback_now
 from ninesight_query.parse import parse
@@ -56,6 +57,7 @@ class LocalEngine:
     ) -> None:
         self._source = source
         self._settings = settings or EngineSettings()
+        self._fetcher = Fetcher(source, use_starts=self._settings.use_start_timestamps)
         self._now_ms = now_ms or (lambda: time.time_ns() // 1_000_000)
         self._clock_s = clock_s
         self._rewrite = rewrite
@@ -177,7 +179,7 @@ class LocalEngine:
         lookback_ms = lookback_now()
         settings = self._settings if lookback_ms is None else replace(self._settings, lookback_ms=lookback_ms)
         return Context(
-            self._source, settings, start_ms, end_ms, step_ms, self._clock_s, until_s, cancelled_now()
+            self._fetcher, settings, start_ms, end_ms, step_ms, self._clock_s, until_s, cancelled_now()
         )
 
     def _instant(self, query: str, at_ms: int, until_s: float) -> Answer:

@@ -12,9 +12,9 @@ import numpy as np
 from ninesight_store.contract import Float64, Int64
 
 from ninesight_query.block import Bool
-from ninesight_query.samples import Tile
 from ninesight_query.select import Window
 from ninesight_query.starts import began_anew, from_zero
+from ninesight_query.tiles import Tile
 
 __all__ = ["changes", "delta", "idelta", "increase", "irate", "rate", "resets"]
 

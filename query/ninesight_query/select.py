@@ -13,7 +13,8 @@ from ninesight_query.block import Block, Bool, Grid, Objects
 from ninesight_query.context import Context
 from ninesight_query.histogram_grid import Cell, HistogramGrid
 from ninesight_query.histogram_grid_rate import newest_cell
-from ninesight_query.samples import HistogramRun, Samples, Tile, is_stale_bits
+from ninesight_query.samples import HistogramRun, Samples, is_stale_bits
+from ninesight_query.tiles import Tile
 
 __all__ = ["RangeVector", "Window", "instant", "range_vector", "selector_span", "shifted"]
 
@@ -40,8 +41,8 @@ def instant(selector: ir.Selector, grid: Grid, context: Context, *, timestamps: 
     shape = (len(samples), len(ends))
     values, present = np.zeros(shape), np.zeros(shape, np.bool_)
     times = np.full(shape, np.iinfo(np.int64).min) if samples.histograms or timestamps else None
-    any_stale = bool(samples.stale.any())
-    for tile in samples.tiles(len(ends)):
+    any_stale = samples.any_stale
+    for tile in samples.tiles(len(ends), int(ends[0]) - lookback_ms, int(ends[-1])):
         context.check_deadline()
         index = tile.bounds(ends) - 1
         seen = index >= 0
@@ -144,9 +145,7 @@ class Window:
     def rows(self, which: Int64) -> Window:
         """Return the window of some of the tile's rows."""
         tile = self.tile
-        times = tile.times if tile.shared else tile.times[which]
-        starts = None if tile.starts is None else tile.starts[which]
-        part = Tile(tile.rows[which], times, tile.values[which], starts)
+        part = tile.take(which)
         low, high = self.low, self.high
         if low.shape[0] != 1:
             low, high = low[which], high[which]
@@ -179,7 +178,7 @@ class RangeVector:
                 ends = np.broadcast_to(ends, grid_ms.shape)
             else:
                 grid_ms = grid_ms[:1]
-        for tile in self.samples.tiles(len(ends)):
+        for tile in self.samples.tiles(len(ends), int(starts[0]), int(ends[-1])):
             context.check_deadline()
             yield Window(tile, tile.bounds(starts), tile.bounds(ends), starts, ends, grid_ms)
 

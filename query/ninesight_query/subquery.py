@@ -13,6 +13,7 @@ from ninesight_query.context import Context
 from ninesight_query.histogram import Histogram
 from ninesight_query.samples import HistogramRun, Samples
 from ninesight_query.select import RangeVector, shifted
+from ninesight_query.tiles import Flat
 
 __all__ = ["subquery_vector"]
 
@@ -35,14 +36,8 @@ def _samples(block: Block, inner: Grid) -> Samples:
             points = np.array([*map(_unhinted, block.histograms[row][has[row]]), None], object)[:-1]
             at = inner.times[has[row]]
             runs[int(row)] = HistogramRun(at, points, np.zeros(len(at), np.bool_))
-    samples = Samples(
-        block.labels,
-        offsets,
-        times[block.present],
-        np.ascontiguousarray(block.values[block.present]),
-        runs,
-        block.drop_name,
-    )
+    flat = Flat(offsets, times[block.present], np.ascontiguousarray(block.values[block.present]))
+    samples = Samples.of_flat(block.labels, flat, runs, block.drop_name)
     samples._clean = samples
     return samples
 

@@ -28,6 +28,7 @@ from ninesight_store.contract import (
     Source,
     labels_of,
 )
+from ninesight_store.cover import Cover
 from ninesight_store.damage import Damage
 from ninesight_store.errors import (
     MatcherError,
@@ -39,6 +40,7 @@ from ninesight_store.errors import (
 from ninesight_store.memory import MemoryStore
 from ninesight_store.progress import Progress
 from ninesight_store.reports import MergeReport, RetainReport, SealReport, StoreStat
+from ninesight_store.sheets import FAR_FUTURE, Sheet
 
 if TYPE_CHECKING:
     from ninesight_store.copies import BackupReport, backup, restore
@@ -48,11 +50,13 @@ if TYPE_CHECKING:
     from ninesight_store.verification import VerifyReport, verify
 
 __all__ = [
+    "FAR_FUTURE",
     "STALE_BITS",
     "STALE_NAN",
     "BackupReport",
     "Batch",
     "Columns",
+    "Cover",
     "Damage",
     "Exemplar",
     "ExemplarColumns",
@@ -77,6 +81,7 @@ __all__ = [
     "SealReport",
     "SeriesExemplars",
     "SeriesTable",
+    "Sheet",
     "Sink",
     "Source",
     "StoreConfig",

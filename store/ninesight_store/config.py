@@ -40,6 +40,8 @@ class StoreSettings:
     """The database refuses to grow beyond this (RetryableError); 0 is no bound."""
     row_cache_bytes_max: int = 64 * 2**20
     """Memory for hot rows kept ready for queries."""
+    cover_cache_bytes_max: int = 256 * 2**20
+    """Memory for what selectors read, kept as matrices between queries (cover.py)."""
     exemplars_max: int = 100_000
     """Exemplars kept in all, the oldest dropped first; 0 keeps none."""
     exemplars_per_series_max: int = 100
@@ -72,6 +74,8 @@ class StoreConfig(BaseModel):
     """Exemplars kept in all, the oldest dropped first; 0 keeps none."""
     exemplars_per_series_max: int = Field(default=100, ge=1)
     """Exemplars kept of one series, the oldest dropped first."""
+    cover_cache_mb: int = Field(default=256, ge=0)
+    """Memory in MiB for what selectors read, kept between queries. 0 reads anew each time."""
     maintenance_interval: str = "1m"
     """How often hours are sealed, blocks merged and old data dropped."""
 
@@ -111,6 +115,7 @@ class StoreConfig(BaseModel):
             group_commit_ms_max=self.group_commit_ms_max,
             size_bytes_max=self.size_max_mb * 2**20,
             row_cache_bytes_max=self.row_cache_mb * 2**20,
+            cover_cache_bytes_max=self.cover_cache_mb * 2**20,
             exemplars_max=self.exemplars_max,
             exemplars_per_series_max=self.exemplars_per_series_max,
             maintenance_interval_ms=milliseconds(self.maintenance_interval),

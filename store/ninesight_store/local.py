@@ -20,10 +20,14 @@ from typing import Self
 
 import sqlalchemy as sa
 
+from ninesight_store.backend import Backend
+from ninesight_store.backend_sqlite import SqliteBackend
 from ninesight_store.catalog import Catalog
 from ninesight_store.config import StoreSettings
 from ninesight_store.contract import Batch, Columns, Labels, Matcher, Metadata, SeriesExemplars
 from ninesight_store.counters import Counters
+from ninesight_store.cover import Cover
+from ninesight_store.cover_reader import CoverReader
 from ninesight_store.damage import Damage, DamageLog
 from ninesight_store.database import Database
 from ninesight_store.merger import Merger
@@ -34,6 +38,7 @@ from ninesight_store.row_cache import RowCache
 from ninesight_store.schema import metadata
 from ninesight_store.sealer import Sealer
 from ninesight_store.stat import read_stat
+from ninesight_store.watch import Watch
 from ninesight_store.writer import Writer
 
 __all__ = ["LocalStore"]
@@ -41,6 +46,10 @@ __all__ = ["LocalStore"]
 
 def _wall_clock_ms() -> int:
     return time.time_ns() // 1_000_000
+
+
+def _file_of(backend: Backend) -> Path | None:
+    return backend.path if isinstance(backend, SqliteBackend) else None
 
 
 class LocalStore:
@@ -66,6 +75,10 @@ class LocalStore:
         self._counters = Counters()
         cache = RowCache(self.settings.row_cache_bytes_max)
         self._reader = Reader(self._database, self._catalog, cache, self._damage)
+        self._watch = Watch(_file_of(self._database.backend))
+        self._covers = CoverReader(
+            self._database, self._reader, self._watch, self._damage, self.settings.cover_cache_bytes_max
+        )
         self._writer = Writer(self._database, self._catalog, self.settings, self._counters)
         upkeep = (self._database, self._catalog, self._writer, self.settings, self._damage)
         self._sealer, self._merger = Sealer(*upkeep), Merger(*upkeep)
@@ -79,6 +92,10 @@ class LocalStore:
     def select(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Columns:
         """Return the samples of the matching series within the span, ends included (see `Source`)."""
         return self._reader.select(matchers, start_ms, end_ms)
+
+    def cover(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Cover:
+        """Return the same as matrices over at least the span, kept between calls (see `CoverReader.cover`)."""
+        return self._covers.cover(matchers, start_ms, end_ms)
 
     def select_series(self, series: Sequence[Labels], start_ms: int, end_ms: int) -> Columns:
         """Return the samples of exactly these series within the span; unknown ones are left out."""
@@ -107,6 +124,7 @@ class LocalStore:
             report = self._sealer.seal(self._at(now_ms))
             if report.rows:
                 self._retention.drop_unused()
+                self._covers.changed()
         self._counters.add("rows_sealed", report.rows)
         self._counters.add("conflicts", report.conflicts)
         return report
@@ -117,6 +135,7 @@ class LocalStore:
             report = self._merger.merge(self._at(now_ms))
             if report.chunks_before:
                 self._retention.drop_unused()
+                self._covers.changed()
         self._counters.add("chunks_merged", report.chunks_before)
         self._counters.add("conflicts", report.conflicts)
         return report
@@ -125,6 +144,8 @@ class LocalStore:
         """Drop what is past retention at `now_ms`. Raises RetryableError."""
         with self._upkeep:
             report = self._retention.retain(self._at(now_ms))
+            if report.rows or report.chunks:
+                self._covers.changed()
         self._counters.add("samples_retired", report.samples)
         return report
 
@@ -144,6 +165,7 @@ class LocalStore:
 
     def close(self) -> None:
         """Close the database. Safe to call twice; the store must not be used afterwards."""
+        self._watch.close()
         self._database.close()
 
     def __enter__(self) -> Self:

@@ -19,13 +19,13 @@ from ninesight_store.exemplar_table import read_exemplars
 from ninesight_store.hot_reader import HotMeta, HotReader, PointPool
 from ninesight_store.kinds import assemble_kinds
 from ninesight_store.matchers import compile_matchers
-from ninesight_store.pieces import Piece, span_piece
+from ninesight_store.pieces import Piece, Run, span_piece
 from ninesight_store.row_cache import RowCache
 from ninesight_store.schema import FLOATS, POINTS, chunks, hot
 from ninesight_store.series_index import Selection
 from ninesight_store.validation import TIMESTAMP_MS_MAX
 
-__all__ = ["Reader"]
+__all__ = ["Reader", "clamped", "merged"]
 
 _LAYOUTS_IN_MAX = 100
 
@@ -48,11 +48,11 @@ class Reader:
     def select(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Columns:
         """Return the samples of the matching series within the span (see `Source`)."""
         compile_matchers(matchers)
-        return self._select(lambda known: known.series.selection(matchers), _clamped(start_ms, end_ms))
+        return self._select(lambda known: known.series.selection(matchers), clamped(start_ms, end_ms))
 
     def select_series(self, series: Sequence[Labels], start_ms: int, end_ms: int) -> Columns:
         """Return the samples of exactly these series within the span; unknown ones are left out."""
-        return self._select(lambda known: known.series.of_labels(series), _clamped(start_ms, end_ms))
+        return self._select(lambda known: known.series.of_labels(series), clamped(start_ms, end_ms))
 
     def _select(self, chosen: Callable[[Known], Selection], span: tuple[int, int]) -> Columns:
         if span[0] > span[1]:
@@ -62,18 +62,40 @@ class Reader:
             selection = chosen(known)
             if not selection.labels:
                 return empty_columns()
-            found = _rows_of(connection, known, selection, span)
             pool = PointPool()
-            pieces = {
-                kind: self._pieces(connection, kind, found[kind], known, selection, span, pool)
-                for kind in found
-            }
-        return _merged(selection, pieces, pool)
+            pieces = self.pieces(connection, known, selection, span, pool)
+        floats, points = merged(selection, pieces)
+        return columns_of_runs(selection.labels, floats, points, pool.take(points.values))
+
+    def known(self, connection: sa.Connection) -> Known:
+        """Return index and layouts as this transaction sees them."""
+        return self._catalog.refresh(connection)
+
+    def pieces(
+        self,
+        connection: sa.Connection,
+        known: Known,
+        selection: Selection,
+        span: tuple[int, int],
+        pool: PointPool,
+    ) -> dict[int, list[Piece]]:
+        """Return the wanted samples of both kinds within the span, sealed and hot, as they were stored."""
+        found = _rows_of(connection, known, selection, span)
+        return {
+            kind: self._pieces(connection, kind, part, known, selection, span, pool)
+            for kind, part in found.items()
+        }
+
+    def hot_pieces(
+        self, connection: sa.Connection, metas: Sequence[HotMeta], known: Known, selection: Selection
+    ) -> list[Piece]:
+        """Return the wanted float samples of these hot rows, whole rows."""
+        return self._hot.pieces(connection, FLOATS, metas, known, selection, PointPool())
 
     def series(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> tuple[Labels, ...]:
         """Return the matching series that may have samples in the span, sorted; reads no sample."""
         compile_matchers(matchers)
-        span = _clamped(start_ms, end_ms)
+        span = clamped(start_ms, end_ms)
         with self._database.reading() as connection:
             known = self._catalog.refresh(connection)
             selection = known.series.selection(matchers)
@@ -93,7 +115,7 @@ class Reader:
         """Return the exemplars within the span of the series that any selector matches (see `Source`)."""
         for matchers in selectors:
             compile_matchers(matchers)
-        span = _clamped(start_ms, end_ms)
+        span = clamped(start_ms, end_ms)
         with self._database.reading() as connection:
             known = self._catalog.refresh(connection)
             if not known.starts or not selectors:
@@ -121,7 +143,8 @@ class Reader:
         return pieces + [span_piece(piece, *span) for piece in cut]
 
 
-def _clamped(start_ms: int, end_ms: int) -> tuple[int, int]:
+def clamped(start_ms: int, end_ms: int) -> tuple[int, int]:
+    """Return a span as far as timestamps go."""
     return max(int(start_ms), -TIMESTAMP_MS_MAX), min(int(end_ms), TIMESTAMP_MS_MAX)
 
 
@@ -158,6 +181,6 @@ def _by_id(meta: HotMeta) -> int:
     return meta.id
 
 
-def _merged(selection: Selection, pieces: dict[int, list[Piece]], pool: PointPool) -> Columns:
-    floats, points = assemble_kinds(len(selection.labels), pieces)
-    return columns_of_runs(selection.labels, floats, points, pool.take(points.values))
+def merged(selection: Selection, pieces: dict[int, list[Piece]]) -> tuple[Run, Run]:
+    """Return the floats, and the points as row numbers of the pool, series by series."""
+    return assemble_kinds(len(selection.labels), pieces)

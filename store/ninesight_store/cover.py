@@ -1,0 +1,137 @@
+"""What one selector reads, as matrices, kept between queries: dashboards ask the same selectors again and again.
+
+    cover(matchers, span) ──► kept and nothing was committed since ──► the same object
+                              only newer rows since ──► those rows appended
+                              else ──► read anew
+
+A cover that reaches the newest data has no end; one of older data is aligned to hours. Sealing, merging and
+retention end all covers. The memory is bounded; the least recently used go first.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ninesight_store.contract import HistogramColumns, Int64, Labels, Matcher
+from ninesight_store.histograms import histogram_nbytes
+from ninesight_store.sheets import Sheet
+
+__all__ = ["Cover", "CoverCache", "Kept", "State"]
+
+_PER_SELECTOR_MAX = 4
+_ENTRY_BYTES = 2_000
+
+
+@dataclass(frozen=True, eq=False)
+class Cover:
+    """The samples of a selector's series over at least the span asked for. Read-only.
+
+    Series are sorted by labels; some may have no sample in the span asked for.
+    """
+
+    labels: tuple[Labels, ...]
+    start_ms: int
+    """First millisecond that is covered, ends included."""
+    end_ms: int
+    sheets: tuple[Sheet, ...]
+    """The float samples, stale markers included."""
+    histogram_offsets: Int64
+    """[S+1] rows of `histograms` of each series."""
+    histograms: HistogramColumns = field(default_factory=HistogramColumns)
+    """Points by series and time; `series` holds the row of `labels`."""
+
+    @property
+    def nbytes(self) -> int:
+        """Memory it holds, its labels left out (the index shares them)."""
+        return _ENTRY_BYTES + sum(sheet.nbytes for sheet in self.sheets) + histogram_nbytes(self.histograms)
+
+    def samples_in(self, start_ms: int, end_ms: int) -> int:
+        """Count the float samples within a span, ends included."""
+        number = 0
+        for sheet in self.sheets:
+            rows = np.bincount(sheet.owner, minlength=len(sheet.times)).tolist()
+            for times, size in zip(sheet.times, rows, strict=True):
+                low, high = times.searchsorted(start_ms, "left"), times.searchsorted(end_ms, "right")
+                number += size * int(high - low)
+        return number
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What a cover has seen of the database."""
+
+    hot_last: int
+    """Highest id of a hot row."""
+    chunk_last: int
+    """Highest id of a chunk: it rises when something was sealed or merged."""
+    upkeep: int
+    """How often this process sealed, merged or retired."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A cover, with what it depends on."""
+
+    cover: Cover
+    ids: Int64
+    """Series it was read for."""
+    state: State
+    token: tuple[int, int] | None
+    """The database's version when it was last found up to date."""
+
+
+class CoverCache:
+    """Covers by selector. Safe to use from many threads."""
+
+    def __init__(self, bytes_max: int) -> None:
+        self.bytes_max = bytes_max
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[tuple[Matcher, ...], list[Kept]] = OrderedDict()
+        self._bytes = 0
+        self.hits = 0
+        self.misses = 0
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that the covers hold."""
+        return self._bytes
+
+    def find(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Kept | None:
+        """Return a cover of the span, None if there is none."""
+        with self._lock:
+            for kept in self._kept.get(tuple(matchers), ()):
+                if kept.cover.start_ms <= start_ms and end_ms <= kept.cover.end_ms:
+                    self._kept.move_to_end(tuple(matchers))
+                    self.hits += 1
+                    return kept
+            self.misses += 1
+            return None
+
+    def keep(self, matchers: Sequence[Matcher], fresh: Kept) -> None:
+        """Keep a cover in the place of those that it covers; one of more than a quarter of all memory is not kept."""
+        key, cover = tuple(matchers), fresh.cover
+        with self._lock:
+            old = self._kept.pop(key, [])
+            rest = [one for one in old if not _covers(cover, one.cover)]
+            kept = [fresh, *rest][:_PER_SELECTOR_MAX] if cover.nbytes * 4 <= self.bytes_max else rest
+            self._bytes += sum(one.cover.nbytes for one in kept) - sum(one.cover.nbytes for one in old)
+            if kept:
+                self._kept[key] = kept
+            while self._bytes > self.bytes_max:
+                gone = self._kept.popitem(last=False)[1]
+                self._bytes -= sum(one.cover.nbytes for one in gone)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        with self._lock:
+            self._kept.clear()
+            self._bytes = 0
+
+
+def _covers(outer: Cover, inner: Cover) -> bool:
+    return outer.start_ms <= inner.start_ms and inner.end_ms <= outer.end_ms

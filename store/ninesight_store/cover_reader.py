@@ -1,0 +1,136 @@
+"""Reading covers: from the cache, brought up to date, or anew; see cover.py."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import sqlalchemy as sa
+
+from ninesight_store.catalog import Known
+from ninesight_store.config import HOUR_MS
+from ninesight_store.contract import Matcher
+from ninesight_store.cover import Cover, CoverCache, Kept, State
+from ninesight_store.damage import DamageLog
+from ninesight_store.database import Database
+from ninesight_store.hot_reader import HotMeta, PointPool
+from ninesight_store.matchers import compile_matchers
+from ninesight_store.pieces import POINTS, assemble
+from ninesight_store.reader import Reader, clamped, merged
+from ninesight_store.schema import chunks, hot
+from ninesight_store.series_index import Selection
+from ninesight_store.sheets import DisorderError, appended, packed, strips_of_run
+from ninesight_store.validation import TIMESTAMP_MS_MAX
+from ninesight_store.watch import Watch
+
+__all__ = ["CoverReader"]
+
+# As plain SQL: every query asks this, and two look-ups of a highest key cost microseconds.
+_SELECT_STATE = f"SELECT (SELECT max(id) FROM {hot.name}), (SELECT max(id) FROM {chunks.name})"  # noqa: S608
+
+
+class CoverReader:
+    """Hands out covers. Safe to use from many threads."""
+
+    def __init__(
+        self, database: Database, reader: Reader, watch: Watch, damage: DamageLog, bytes_max: int
+    ) -> None:
+        self._database, self._reader, self._watch, self._damage = database, reader, watch, damage
+        self.cache = CoverCache(bytes_max)
+        self._upkeep = 0
+
+    def changed(self) -> None:
+        """Forget everything: something was sealed, merged or retired."""
+        self._upkeep += 1
+        self.cache.clear()
+
+    def cover(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Cover:
+        """Return the selector's samples over at least the span, without their start timestamps.
+
+        Raises MatcherError, RetryableError, StoreError.
+        """
+        span = clamped(start_ms, end_ms)
+        version = self._watch.version()
+        token = None if version is None else (version, self._upkeep)
+        kept = self.cache.find(matchers, *span)
+        if kept is not None and token is not None and kept.token == token:
+            return kept.cover
+        compile_matchers(matchers)
+        damaged = self._damage.counts()["reads_damaged"]
+        upkeep = self._upkeep
+        with self._database.reading() as connection:
+            known = self._reader.known(connection)
+            selection = known.series.selection(matchers)
+            hot_last, chunk_last = connection.exec_driver_sql(_SELECT_STATE).one()
+            state = State(hot_last or 0, chunk_last or 0, upkeep)
+            cover = None if kept is None else self._refreshed(connection, known, selection, kept, state)
+            if cover is None:
+                cover = self._read(connection, known, selection, span)
+        if self._damage.counts()["reads_damaged"] == damaged:
+            self.cache.keep(matchers, Kept(cover, selection.ids, state, token))
+        return cover
+
+    def _refreshed(
+        self, connection: sa.Connection, known: Known, selection: Selection, kept: Kept, state: State
+    ) -> Cover | None:
+        """Return a kept cover with the rows written since; None if it must be read anew."""
+        before = kept.state
+        if (before.chunk_last, before.upkeep) != (state.chunk_last, state.upkeep):
+            return None
+        if state.hot_last < before.hot_last or not np.array_equal(kept.ids, selection.ids):
+            return None
+        if state.hot_last == before.hot_last:
+            return kept.cover
+        cover = kept.cover
+        query = sa.select(
+            hot.c.kind, hot.c.id, hot.c.layout_id, hot.c.start_ms, hot.c.end_ms, hot.c.count
+        ).where(hot.c.id > before.hot_last, hot.c.end_ms >= cover.start_ms, hot.c.start_ms <= cover.end_ms)
+        holding = known.layouts.holding(selection.wanted)
+        found: dict[int, list[HotMeta]] = {}
+        for kind, *rest in connection.execute(query.order_by(hot.c.id)):
+            if rest[1] in holding:
+                found.setdefault(kind, []).append(HotMeta(*rest))
+        if not found:
+            return cover
+        if POINTS in found or len(cover.histograms):
+            return None
+        (metas,) = found.values()
+        if any(meta.start_ms < cover.start_ms or meta.end_ms > cover.end_ms for meta in metas):
+            return None
+        pieces = self._reader.hot_pieces(connection, metas, known, selection)
+        run = assemble(len(selection.labels), pieces, np.float64)
+        try:
+            sheets = appended(cover.sheets, run, len(selection.labels))
+        except DisorderError:
+            return None
+        return replace(cover, sheets=sheets)
+
+    def _read(
+        self, connection: sa.Connection, known: Known, selection: Selection, span: tuple[int, int]
+    ) -> Cover:
+        start, end = _aligned(span, _live_from(connection))
+        pool = PointPool()
+        pieces = self._reader.pieces(connection, known, selection, (start, end), pool)
+        floats, points = merged(selection, pieces)
+        histograms = pool.take(points.values)
+        rows = np.repeat(np.arange(len(selection.labels), dtype=np.int32), np.diff(points.offsets))
+        histograms = replace(histograms, series=rows, timestamps=points.timestamps, start_timestamps=None)
+        sheets = packed(strips_of_run(floats))
+        return Cover(selection.labels, start, end, sheets, points.offsets, histograms)
+
+
+def _live_from(connection: sa.Connection) -> int:
+    """Return the time from which on data may still come."""
+    hour = connection.execute(sa.select(sa.func.min(hot.c.hour))).scalar()
+    if hour is not None:
+        return int(hour) * HOUR_MS
+    newest = connection.execute(sa.select(sa.func.max(chunks.c.end_ms))).scalar()
+    return -TIMESTAMP_MS_MAX if newest is None else int(newest)
+
+
+def _aligned(span: tuple[int, int], live_from: int) -> tuple[int, int]:
+    start, end = span
+    if end >= live_from:
+        return start, TIMESTAMP_MS_MAX
+    return start // HOUR_MS * HOUR_MS, min((end // HOUR_MS + 1) * HOUR_MS, live_from) - 1
