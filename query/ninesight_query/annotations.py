@@ -1,8 +1,13 @@
-"""What an engine has to say beside the answer: warnings and infos, in Prometheus' words, without positions."""
+"""What an engine has to say beside the answer: warnings and infos, in Prometheus' words.
+
+Each ends with the place in the query that it is about, `(line:column)`, as Prometheus' do.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+
+from ninesight_query.ir import Position
 
 __all__ = ["Annotations", "go_float", "quoted"]
 
@@ -29,18 +34,22 @@ class Annotations:
 
     _warnings: dict[str, None] = field(default_factory=dict)
     _infos: dict[str, None] = field(default_factory=dict)
+    position: Position | None = None
+    """Of the operand that is worked on now."""
+    parameter: Position | None = None
+    """Of its scalar parameter."""
 
-    def warn(self, text: str) -> None:
-        """Add a warning."""
-        self._warnings["PromQL warning: " + text] = None
+    def look_at(self, position: Position | None, parameter: Position | None = None) -> None:
+        """Say what the next notes are about; operands must be evaluated before, they have their own."""
+        self.position, self.parameter = position, parameter
+
+    def warn(self, text: str, position: Position | None = None) -> None:
+        """Add a warning about a place, by default the operand's."""
+        self._warnings[f"PromQL warning: {text}{_place(position or self.position)}"] = None
 
     def info(self, text: str) -> None:
         """Add an info."""
-        self._infos["PromQL info: " + text] = None
-
-    def add(self, text: str) -> None:
-        """Add a note that carries its own prefix."""
-        (self._infos if text.startswith("PromQL info: ") else self._warnings)[text] = None
+        self._infos[f"PromQL info: {text}{_place(self.position)}"] = None
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -54,12 +63,13 @@ class Annotations:
 
     def invalid_quantile(self, quantile: float) -> None:
         """A quantile outside 0..1."""
-        self.warn(f"quantile value should be between 0 and 1, got {go_float(quantile)}")
+        self.warn(f"quantile value should be between 0 and 1, got {go_float(quantile)}", self.parameter)
 
     def invalid_ratio(self, ratio: float, capped: float) -> None:
         """A limit_ratio outside -1..1."""
         self.warn(
-            f"ratio value should be between -1 and 1, got {go_float(ratio)}, capping to {go_float(capped)}"
+            f"ratio value should be between -1 and 1, got {go_float(ratio)}, capping to {go_float(capped)}",
+            self.parameter,
         )
 
     def mixed_samples(self, metric: str) -> None:
@@ -142,6 +152,10 @@ class Annotations:
     def reconciled(self, operation: str) -> None:
         """Custom buckets with different bounds were brought to common ones."""
         self.info(f"mismatched custom buckets were reconciled during {operation}")
+
+
+def _place(position: Position | None) -> str:
+    return f" ({position.line}:{position.column})" if position else ""
 
 
 def _for_metric(metric: str) -> str:

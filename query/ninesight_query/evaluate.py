@@ -126,6 +126,7 @@ def _binary(node: ir.Binary, grid: Grid, context: Context) -> Evaluated:
 
 
 def _operated(node: ir.Binary, left: Evaluated, right: Evaluated, context: Context) -> Evaluated:
+    context.annotations.look_at(node.position)
     if isinstance(left, Scalars) and isinstance(right, Scalars):
         return binary.scalar_scalar(node.op, left, right)
     if isinstance(left, Block) and isinstance(right, Block):
@@ -149,6 +150,7 @@ def _aggregate(node: ir.Aggregate, grid: Grid, context: Context) -> Block:
         return count_values(node, vector(node.expr, grid, context), node.param.value, context)
     param = None if node.param is None else scalar(node.param, grid, context)
     block = vector(node.expr, grid, context)
+    context.annotations.look_at(node.expr.position, None if node.param is None else node.param.position)
     if node.op in ("topk", "bottomk", "limitk", "limit_ratio"):
         assert param is not None
         return ranked(node, block, param, context)
@@ -173,6 +175,7 @@ def _range_call(node: ir.Call, grid: Grid, context: Context) -> Block:
     place = next(k for k, arg in enumerate(node.args) if arg.type is ir.ValueType.MATRIX)
     params = [scalar(arg, grid, context) for k, arg in enumerate(node.args) if k != place]
     windows = range_argument(node.args[place], grid, context)
+    context.annotations.look_at(node.args[place].position, node.args[0].position)
     block = call_range(node.name, windows, params, context)
     if node.name == "absent_over_time":
         return functions.absent(block.present, node.args[place])

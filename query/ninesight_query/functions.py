@@ -37,15 +37,19 @@ class Arguments:
         return len(self.node.args)
 
     def vector(self, index: int) -> Block:
-        """Return an operand that is a vector."""
+        """Return an operand that is a vector; what is noted from now on is about it."""
         value = self.evaluate(self.node.args[index], self.grid, self.context)
         assert isinstance(value, Block)
+        self.context.annotations.look_at(self.node.args[index].position)
         return value
 
     def scalar(self, index: int) -> Float64:
-        """Return an operand that is a scalar, [T]."""
+        """Return an operand that is a scalar, [T]; notes about parameters are from now on about it."""
+        notes = self.context.annotations
+        position = notes.position
         value = self.evaluate(self.node.args[index], self.grid, self.context)
         assert isinstance(value, Scalars)
+        notes.look_at(position, self.node.args[index].position)
         return value.values
 
     def text(self, index: int) -> str:
@@ -172,7 +176,8 @@ def _histogram_quantile(_: ir.Call, args: Arguments) -> Block:
 
 def _histogram_quantiles(_: ir.Call, args: Arguments) -> Block:
     ratios = [args.scalar(k) for k in range(2, len(args))]
-    return histogram.histogram_quantiles(args.vector(0), args.text(1), ratios, args.context)
+    positions = [arg.position for arg in args.node.args[2:]]
+    return histogram.histogram_quantiles(args.vector(0), args.text(1), ratios, positions, args.context)
 
 
 def _histogram_fraction(_: ir.Call, args: Arguments) -> Block:

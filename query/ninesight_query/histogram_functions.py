@@ -17,6 +17,7 @@ from ninesight_query.histogram_grid import HistogramGrid
 from ninesight_query.histogram_quantile import Note, stack_fraction, stack_quantile
 from ninesight_query.histogram_stack import Stack, stacks_of
 from ninesight_query.histogram_stats import averages, stack_stdvar, stdvars
+from ninesight_query.ir import Position
 from ninesight_query.text import format_ratio
 
 __all__ = [
@@ -105,10 +106,17 @@ def _quantile(block: Block, q: Float64, context: Context) -> Block:
     return _both(block, classic, native, context)
 
 
-def histogram_quantiles(block: Block, name: str, ratios: Sequence[Float64], context: Context) -> Block:
-    """Several quantiles at once; each gets a label with its ratio."""
+def histogram_quantiles(
+    block: Block,
+    name: str,
+    ratios: Sequence[Float64],
+    positions: Sequence[Position | None],
+    context: Context,
+) -> Block:
+    """Several quantiles at once; each gets a label with its ratio. `positions` are those of the ratios."""
     parts = []
-    for q in ratios:
+    for q, position in zip(ratios, positions, strict=True):
+        context.annotations.look_at(context.annotations.position, position)
         found = histogram_quantile(block, q, context)
         for ratio in np.unique(q):
             names = [label.with_label(labels, name, format_ratio(float(ratio))) for labels in found.labels]

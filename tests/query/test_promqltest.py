@@ -297,8 +297,8 @@ def test_differences_are_told():
     assert run_against(OneAnswer(Scalar(0, 1.5)), " 1.5") is None
 
 
-def test_annotations_are_compared_without_positions():
-    """Each expect needs an annotation and each annotation an expect; positions do not count."""
+def test_annotations_are_compared():
+    """Each expect needs an annotation and each annotation an expect; positions count where the engine tells them."""
     engine = vector([], warnings=("PromQL warning: hot",))
     assert run_against(engine, " expect warn") is None
     assert run_against(engine, " expect warn msg: PromQL warning: hot (1:5)") is None
@@ -307,6 +307,12 @@ def test_annotations_are_compared_without_positions():
     assert "expected no warn" in run_against(engine, " expect no_warn")
     assert "expected info" in run_against(engine, " expect info")
     assert "unexpected warn" in run_against(vector([], warnings=("a", "b")), " expect warn msg: a")
+    placed = vector([], warnings=("PromQL warning: hot (1:5)",))
+    assert run_against(placed, " expect warn msg: PromQL warning: hot") is None
+    assert run_against(placed, " expect warn msg: PromQL warning: hot (1:5)") is None
+    assert run_against(placed, r" expect warn regex: h.t \(1:5\)") is None
+    assert "expected warn" in run_against(placed, " expect warn msg: PromQL warning: hot (1:6)")
+    assert "expected warn" in run_against(placed, r" expect warn regex: h.t \(1:6\)")
 
 
 def test_failures_are_expected_or_not():

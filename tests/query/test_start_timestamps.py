@@ -94,7 +94,7 @@ def test_contradicting_starts_are_told():
     load = "load 1m\n  x_total@st -2m -2m -2m -2m _ _ _ _ _ _\n  x_total 60 120 180 240 300+0x5"
     wise = engine_over(load, EngineSettings(use_start_timestamps=True))
     said = "PromQL warning: sample has start time that overlaps with previous sample timestamp for metric "
-    assert wise.instant("rate(x_total[3m])", 180_000).warnings == (said + '"x_total"',)
+    assert wise.instant("rate(x_total[3m])", 180_000).warnings == (said + '"x_total" (1:6)',)
     assert wise.instant("rate(x_total[3m])", 540_000).warnings == ()
 
 
