@@ -2,6 +2,7 @@
 
 scrape targets, GPUs, host, ourselves ─► Schedule ─► Delivery ─► sink
 OTLP and remote-write senders ─► routes() ─────────────────────► sink
+                                                      sink = own store, remote-write queues, or both
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Self
+from urllib.parse import quote
 
 from ninesight_store.contract import Sink
 from starlette.routing import Route
@@ -19,6 +22,8 @@ from ninesight_collector.config import CollectorConfig, GpuConfig
 from ninesight_collector.contract import Sampler, TargetView
 from ninesight_collector.counters import Counters
 from ninesight_collector.delivery import Delivery
+from ninesight_collector.errors import ConfigError
+from ninesight_collector.forward import FanOut, RemoteWriter, SenderSettings
 from ninesight_collector.gpu import (
     GpuLoad,
     GpuSampler,
@@ -74,15 +79,17 @@ class Collector:
     """Runs every sampler and offers the receiver's routes. Start and stop once.
 
     `gpu_load` drives the simulated GPUs (mode simulated only), before the scenario's file.
-    `model_of` names the model that a process id serves; "" where it is not known.
+    `model_of` names the model that a process id serves; "" where it is not known. What `config.remote_write`
+    names is sent on through queues in `spool_dir`; with a `sink` of None, only there.
     """
 
     def __init__(
         self,
         config: CollectorConfig,
-        sink: Sink,
+        sink: Sink | None,
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
         *,
+        spool_dir: Path | None = None,
         gpu_load: LoadSource | None = None,
         model_of: Callable[[int], str] = lambda _pid: "",
     ) -> None:
@@ -90,6 +97,10 @@ class Collector:
         self.counters = Counters()
         self._now_ms = now_ms
         self._instance = config.instance or socket.gethostname()
+        self._senders = _senders(config, spool_dir, self.counters, now_ms)
+        self.sink: Sink = _all_of(sink, self._senders)
+        """Everything that is kept or sent on: hand it to others who write."""
+        sink = self.sink
         self._delivery = Delivery(sink, self.counters, batches_max=config.retry_batches_max)
         self._receiver = Receiver(sink, OtlpSettings.of(config.otlp), self.counters, now_ms)
         self._writes = WriteReceiver(
@@ -106,12 +117,18 @@ class Collector:
         self._schedule = Schedule(tasks, self.counters, workers=config.workers)
 
     def start(self) -> Self:
-        """Begin to sample."""
+        """Begin to sample and to send."""
+        for sender in self._senders:
+            sender.start()
         self._schedule.start()
         return self
 
     def stop(self, timeout_s: float = 10.0) -> bool:
-        """End: no new looks, those under way finish, what waits is tried once more. False past the timeout."""
+        """End: no new looks, those under way finish, what waits is tried once more. False past the timeout.
+
+        What waits for a remote-write receiver stays in its queue on the disk.
+        """
+        deadline = time.monotonic() + timeout_s
         finished = self._schedule.stop(timeout_s)
         if finished:
             # What still runs would find its client and its driver gone, and a sink that hangs would hang us.
@@ -120,6 +137,8 @@ class Collector:
             if self._gpu is not None:
                 self._gpu.close()
         self._delivery.abandon()
+        for sender in self._senders:
+            finished &= sender.stop(max(0.1, deadline - time.monotonic()))
         return finished
 
     def routes(self) -> list[Route]:
@@ -138,6 +157,7 @@ class Collector:
             views.append(self._receiver.view())
         if self.config.remote_write_receiver.enabled:
             views.append(self._writes.view())
+        views += [sender.view() for sender in self._senders]
         return tuple(views)
 
     def _watch(self) -> list[_Watched]:
@@ -159,7 +179,8 @@ class Collector:
             watched.append(
                 _Watched("host", self._instance, "", HostSampler(self._instance), config.host.interval)
             )
-        watched.append(_Watched("self", "collector", "", SelfSampler(self.counters, self._instance), _SELF_S))
+        own = SelfSampler(self.counters, self._instance, self._measure)
+        watched.append(_Watched("self", "collector", "", own, _SELF_S))
         return watched
 
     def _offset(self, watched: _Watched) -> float:
@@ -178,9 +199,33 @@ class Collector:
 
         return look
 
+    def _measure(self) -> None:
+        for sender in self._senders:
+            sender.measure()
+
     def _retry(self) -> None:
         if self._delivery.waiting:
             self._delivery.flush()
+
+
+def _senders(
+    config: CollectorConfig, spool_dir: Path | None, counters: Counters, now_ms: Callable[[], int]
+) -> list[RemoteWriter]:
+    if config.remote_write and spool_dir is None:
+        raise ConfigError("remote_write needs a folder for its queues; give spool_dir")
+    return [
+        RemoteWriter(SenderSettings.of(one), spool_dir / quote(one.target, safe=":"), counters, now_ms)
+        for one in config.remote_write
+        if spool_dir is not None
+    ]
+
+
+def _all_of(sink: Sink | None, senders: list[RemoteWriter]) -> Sink:
+    if not senders and sink is None:
+        raise ConfigError("samples must go somewhere; give a sink, or set remote_write")
+    if not senders and sink is not None:
+        return sink
+    return FanOut([*([] if sink is None else [sink]), *senders])
 
 
 def _gpu_sampler(

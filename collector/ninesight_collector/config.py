@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
@@ -15,11 +16,13 @@ __all__ = [
     "GpuConfig",
     "HostConfig",
     "OtlpConfig",
+    "RemoteWriteConfig",
     "RemoteWriteReceiverConfig",
     "ScenarioConfig",
     "ScrapeConfig",
 ]
 
+_TARGET = re.compile(r"[A-Za-z0-9._:-]{1,100}")
 _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 
 
@@ -66,6 +69,96 @@ class RemoteWriteReceiverConfig(_Model):
     """Longest label name or value; a series with a longer one is refused."""
     token: SecretStr | None = None
     """Bearer token that senders must show; none by default (the listener is on loopback)."""
+
+
+class RemoteWriteConfig(_Model):
+    """One receiver that everything is sent on to, through a queue on the disk."""
+
+    url: str
+    """Where to, such as http://prometheus:9090/api/v1/write."""
+    name: str = ""
+    """The `target` label of its counters, and its queue's folder; host and port by default."""
+    protocol: Literal["auto", "1.0", "2.0"] = "auto"
+    """Version of remote write; auto asks the receiver. One that answers 415 gets 1.0."""
+    native_histograms: Literal["auto", "send", "classic"] = "auto"
+    """send them; as classic ones (`_bucket`, `_sum`, `_count`); auto: classic for VictoriaMetrics."""
+    exemplars: bool = True
+    """Whether exemplars are sent."""
+    shards: int = Field(default=4, ge=1, le=64)
+    """Requests under way at once; a series always goes through the same one, so its order holds."""
+    samples_per_request: int = Field(default=5_000, ge=1, le=100_000)
+    """Most samples of one request."""
+    timeout: Duration = 30.0
+    """Longest wait for an answer."""
+    backoff_min: Duration = 0.1
+    """First wait after a failure; doubled each time."""
+    backoff_max: Duration = 30.0
+    """Longest wait between two tries."""
+    queue_bytes_max: int = Field(default=1 << 30, ge=1 << 20)
+    """Size of the queue on the disk; above it the oldest is dropped and counted."""
+    queue_age_max: Duration = 86_400.0
+    """How long a sample may wait; then it is dropped and counted."""
+    username: str = ""
+    """Login by basic authentication."""
+    password: SecretStr | None = None
+    """Login by basic authentication."""
+    bearer_token: SecretStr | None = None
+    """Login by a token."""
+    bearer_token_file: Path | None = None
+    """File that holds the token; read for every request."""
+    headers: dict[str, SecretStr] = Field(default_factory=dict)
+    """Headers added to every request, such as X-Scope-OrgID."""
+    ca_file: Path | None = None
+    """Certificates to trust instead of the system's."""
+
+    @property
+    def target(self) -> str:
+        """The name, or host and port."""
+        url = urlsplit(self.url)
+        return self.name or url.netloc.rpartition("@")[2]
+
+    @field_validator("url")
+    @classmethod
+    def _url_is_address(cls, url: str) -> str:
+        try:
+            parts = urlsplit(url)
+            known = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+        except ValueError:
+            known = False
+        if not known:
+            raise ValueError(
+                "url must be an http or https address; write http://prometheus:9090/api/v1/write"
+            )
+        if parts.username is not None or parts.fragment:
+            raise ValueError(
+                "url must hold no login and no fragment; put a login under username and password, or bearer_token"
+            )
+        return url
+
+    @field_validator("name")
+    @classmethod
+    def _name_is_plain(cls, name: str) -> str:
+        if name and not _TARGET.fullmatch(name):
+            raise ValueError(
+                f'name must be letters, digits, ".", "_", "-" or ":", at most 100, got "{name[:120]}"'
+            )
+        return name
+
+    @model_validator(mode="after")
+    def _one_login(self) -> Self:
+        ways = [self.bearer_token is not None, self.bearer_token_file is not None, bool(self.username)]
+        if sum(ways) > 1:
+            raise ValueError("set one of bearer_token, bearer_token_file and username, not several")
+        if bool(self.username) != (self.password is not None):
+            raise ValueError("username and password must be given together")
+        if self.backoff_max < self.backoff_min:
+            raise ValueError("backoff_max must not be below backoff_min")
+        return self
+
+    def rooted(self, folder: Path) -> RemoteWriteConfig:
+        """Return the same with relative paths starting at `folder`."""
+        files = {"bearer_token_file": self.bearer_token_file, "ca_file": self.ca_file}
+        return self.model_copy(update={key: folder / path for key, path in files.items() if path})
 
 
 class ScrapeConfig(_Model):
@@ -209,6 +302,10 @@ class CollectorConfig(_Model):
     """The `instance` label of this host's own series; the host name by default."""
     otlp: OtlpConfig = Field(default_factory=OtlpConfig)
     remote_write_receiver: RemoteWriteReceiverConfig = Field(default_factory=RemoteWriteReceiverConfig)
+    remote_write: tuple[RemoteWriteConfig, ...] = ()
+    """Receivers that everything is sent on to."""
+    keep: bool | None = None
+    """Whether samples go into the own store; by default yes, unless they are sent on and another engine answers."""
     scrape: tuple[ScrapeConfig, ...] = ()
     gpu: GpuConfig = Field(default_factory=GpuConfig)
     host: HostConfig = Field(default_factory=HostConfig)
@@ -216,6 +313,18 @@ class CollectorConfig(_Model):
     """Threads that scrape and sample."""
     retry_batches_max: int = Field(default=512, ge=1)
     """Batches kept for another try while the sink refuses; above it the oldest is dropped and counted."""
+
+    @model_validator(mode="after")
+    def _targets_differ(self) -> Self:
+        names = [one.target for one in self.remote_write]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(
+                f"each remote_write needs a name of its own, got {', '.join(twice)} more than once; set name"
+            )
+        if self.keep is False and not self.remote_write:
+            raise ValueError("keep: false needs somewhere to send to; set remote_write")
+        return self
 
     @model_validator(mode="after")
     def _jobs_differ(self) -> Self:

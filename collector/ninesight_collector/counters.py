@@ -38,6 +38,26 @@ METRICS = MappingProxyType(
         "remote_write_requests_total": Declared(
             "counter", ("code",), "Remote-write requests answered, by HTTP status."
         ),
+        "remote_write_sent_samples_total": Declared(
+            "counter", ("target",), "Samples that a remote-write receiver took."
+        ),
+        "remote_write_sent_bytes_total": Declared(
+            "counter", ("target",), "Bytes of requests that a remote-write receiver took, compressed."
+        ),
+        "remote_write_failed_samples_total": Declared(
+            "counter", ("target", "reason"), "Samples that a remote-write receiver refused for good."
+        ),
+        "remote_write_dropped_samples_total": Declared(
+            "counter", ("target", "reason"), "Samples lost from the queue: full, too old, or damaged."
+        ),
+        "remote_write_retries_total": Declared(
+            "counter", ("target", "reason"), "Requests that must be sent again."
+        ),
+        "remote_write_pending_samples": Declared("gauge", ("target",), "Samples that wait in the queue."),
+        "remote_write_pending_bytes": Declared("gauge", ("target",), "Size of the queue on the disk."),
+        "remote_write_lag_seconds": Declared(
+            "gauge", ("target",), "How long the oldest waiting sample has waited; 0 for an empty queue."
+        ),
         "scrapes_total": Declared("counter", ("job",), "Scrapes done, failed ones included."),
         "scrape_failures_total": Declared(
             "counter", ("job", "reason"), "Scrapes that found the target down."

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ninesight_store.contract import Batch, Metadata, labels_of
 
 from ninesight_collector.batch_builder import BatchBuilder
@@ -16,7 +18,9 @@ _PREFIX = "ninesight_collector_"
 class SelfSampler:
     """Samples `Counters` as `ninesight_collector_*{job="ninesight"}`."""
 
-    def __init__(self, counters: Counters, instance: str) -> None:
+    def __init__(self, counters: Counters, instance: str, measure: Callable[[], None] = lambda: None) -> None:
+        """`measure` brings gauges up to date before they are read."""
+        self._measure = measure
         self._counters = counters
         self._instance = instance
         self._builder = BatchBuilder()
@@ -25,6 +29,7 @@ class SelfSampler:
 
     def sample(self, now_ms: int) -> Batch:
         """Return one sample per counter."""
+        self._measure()
         own = {"job": "ninesight", "instance": self._instance}
         for count in self._counters.snapshot():
             # Our `job` and `instance` say who counts; a counter's own `job` says what was counted.

@@ -437,7 +437,7 @@ def test_exemplars_arrive_and_a_bad_one_costs_only_itself(bench):
         ([0.5], [0]),
     ]
     assert names == [labels_of("good")] * 2
-    assert b.counters.get("rejected_samples_total", source="remote_write", reason="exemplar") == 1
+    assert b.counters.get("exemplars_left_out_total", source="remote_write", reason="labels") == 1
 
 
 def test_start_timestamps_arrive(bench):

@@ -11,10 +11,21 @@ from typing import Any
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
-__all__ = ["KINDS", "EnvelopeV1", "EnvelopeV2", "MetadataV1"]
+__all__ = ["KINDS", "EnvelopeV1", "EnvelopeV2", "MetadataV1", "family_of"]
 
 KINDS = ("unknown", "counter", "gauge", "histogram", "histogram", "summary", "info", "unknown")
 """Metric types by number, in both versions; 4 is a gauge histogram, 7 a state set."""
+
+_SUFFIXES = {"histogram": ("_bucket", "_sum", "_count"), "summary": ("_sum", "_count")}
+
+
+def family_of(name: str, kind: str) -> str:
+    """Return the metric that a series belongs to: `x_bucket` of a histogram is part of `x`."""
+    for suffix in _SUFFIXES.get(kind, ()):
+        if name.endswith(suffix):
+            return name.removesuffix(suffix)
+    return name
+
 
 _PACKAGE = "ninesight.remote_write"
 _Field = descriptor_pb2.FieldDescriptorProto

@@ -104,6 +104,13 @@ class WriteReceiver:
         batch, refusals = taken.batch, taken.refusals
         for reason, samples in refusals.counts.items():
             self._counters.add("rejected_samples_total", samples, source="remote_write", reason=reason)
+        if refusals.exemplars_left_out:
+            self._counters.add(
+                "exemplars_left_out_total",
+                refusals.exemplars_left_out,
+                source="remote_write",
+                reason="labels",
+            )
         try:
             if len(batch) or batch.metadata or len(batch.exemplars):
                 self._sink.write(batch)

@@ -23,20 +23,18 @@ class Refusals:
 
     counts: dict[str, int] = field(default_factory=dict)
     messages: dict[str, str] = field(default_factory=dict)
+    exemplars_left_out: int = 0
+    """Never a reason to refuse anything."""
 
     def add(self, reason: str, message: str, samples: int = 1) -> None:
         """Count refused samples; a series without any counts with 0, and is named all the same."""
         self.counts[reason] = self.counts.get(reason, 0) + samples
         self.messages.setdefault(reason, message)
 
-    def count_only(self, reason: str, samples: int) -> None:
-        """Count what was left out and is no reason to refuse."""
-        self.counts[reason] = self.counts.get(reason, 0) + samples
-
     def __bool__(self) -> bool:
         return bool(self.messages)
 
     def text(self) -> str:
         """Return one sentence per reason, the most frequent first."""
-        ordered = sorted(self.messages, key=lambda reason: -self.counts[reason])[:_REASONS_SHOWN]
+        ordered = sorted(self.counts, key=lambda reason: -self.counts[reason])[:_REASONS_SHOWN]
         return "; ".join(f"{self.counts[reason]} refused: {self.messages[reason]}" for reason in ordered)

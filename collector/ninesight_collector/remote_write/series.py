@@ -14,7 +14,7 @@ from ninesight_store.histograms import take_histograms, with_series
 from ninesight_collector.remote_write.book import Placed, SeriesBook
 from ninesight_collector.remote_write.exemplars import take_exemplars
 from ninesight_collector.remote_write.labels import check_pairs, pairs_v1, pairs_v2, shown
-from ninesight_collector.remote_write.messages import KINDS
+from ninesight_collector.remote_write.messages import KINDS, family_of
 from ninesight_collector.remote_write.refusals import LabelsError, Refusals
 from ninesight_collector.remote_write.request import RawMetadata, RawRequest
 from ninesight_collector.remote_write.settings import ReceiverSettings
@@ -25,7 +25,6 @@ __all__ = ["Taken", "Taker"]
 _STRINGS_MAX = 500_000
 _STRINGS_CHARACTERS_MAX = 64 << 20
 _HELP_MAX = 1024
-_SUFFIXES = {"histogram": ("_bucket", "_sum", "_count"), "summary": ("_sum", "_count")}
 Mask = npt.NDArray[np.bool_]
 
 
@@ -83,8 +82,7 @@ class Taker:
             if begun.any():
                 histograms = replace(histograms, start_timestamps=_timely_starts(begun))
         exemplars, lost = take_exemplars(raw, placed, self._settings, now_ms + self._settings.future_ms_max)
-        if lost:
-            refusals.count_only("exemplar", lost)
+        refusals.exemplars_left_out = lost
         starts = samples.start_timestamps[keep]
         return Batch(
             series=placed.table,
@@ -196,14 +194,7 @@ def _metadata(raw: Sequence[RawMetadata], placed: Placed) -> tuple[Metadata, ...
             row = int(placed.rows[one.owner])
             if row < 0 or not (one.kind or one.help or one.unit):
                 continue
-            metric = _family(dict(placed.table.labels[row])["__name__"], kind)
+            metric = family_of(dict(placed.table.labels[row])["__name__"], kind)
         if metric and metric not in found:
             found[metric] = Metadata(metric, kind, one.unit, one.help[:_HELP_MAX])
     return tuple(found.values())
-
-
-def _family(name: str, kind: str) -> str:
-    for suffix in _SUFFIXES.get(kind, ()):
-        if name.endswith(suffix):
-            return name.removesuffix(suffix)
-    return name
