@@ -92,6 +92,10 @@ class Alerting:
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
+    def group_limits(self) -> dict[tuple[str, str], int]:
+        """Return the `limit` of each group that has one, by (file, name)."""
+        return {(group.file, group.name): group.limit for group in self._groups if group.limit}
+
     def start(self) -> None:
         """Create missing tables, restore the states, begin to evaluate and deliver.
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
-__all__ = ["go_float", "go_quote", "go_sprintf", "go_text"]
+__all__ = ["go_exponent", "go_float", "go_quote", "go_sprintf", "go_text"]
 
 _VERB = re.compile(r"%([-+# 0]*)(\d{1,3})?(\.\d{0,3})?(.)", re.DOTALL)
 
@@ -30,6 +30,21 @@ def go_float(value: float) -> str:
         mantissa = f"{text[0]}.{text[1:]}".rstrip(".")
         return f"{'-' if sign else ''}{mantissa}e{exponent:+03d}"
     return format(value, f".{max(0, -tail)}f")
+
+
+def go_exponent(value: float) -> str:
+    """Return a float as Go's %e with the shortest digits, which Prometheus uses for an alert's value.
+
+    >>> go_exponent(0.0), go_exponent(1234.5), go_exponent(-2e-300)
+    ('0e+00', '1.2345e+03', '-2e-300')
+    """
+    if not math.isfinite(value):
+        return _special(value)
+    sign, digits, tail = Decimal(repr(value)).normalize().as_tuple()
+    assert isinstance(tail, int)
+    exponent = len(digits) - 1 + tail if digits != (0,) else 0
+    text = "".join(map(str, digits))
+    return f"{'-' if sign else ''}{f'{text[0]}.{text[1:]}'.rstrip('.')}e{exponent:+03d}"
 
 
 def _special(value: float) -> str:

@@ -121,6 +121,10 @@ class BatchBuilder:
         if self._metadata_sent.get(metadata.metric) != metadata:
             self._metadata[metadata.metric] = metadata
 
+    def described(self) -> tuple[Metadata, ...]:
+        """Return what was said of metrics in finished batches. Safe to call from any thread."""
+        return tuple(self._metadata_sent.values())
+
     def discard(self) -> None:
         """Forget the samples added since the last `batch` (a page turned out to be unreadable)."""
         self._rows = _Rows()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 from urllib.parse import quote
@@ -63,7 +63,7 @@ class _Watched:
 
     def view(self) -> TargetView:
         health = self.sampler.health()
-        return TargetView(
+        view = TargetView(
             self.kind,
             self.name,
             self.url,
@@ -72,6 +72,15 @@ class _Watched:
             self.duration_s,
             self.samples,
             health.error,
+            interval_s=self.interval_s,
+        )
+        if not isinstance(self.sampler, Scraper):
+            return view
+        return replace(
+            view,
+            labels=self.sampler.labels,
+            timeout_s=self.sampler.settings.timeout_s,
+            metadata=self.sampler.metadata(),
         )
 
 
@@ -149,6 +158,11 @@ class Collector:
         if self.config.remote_write_receiver.enabled:
             found.append(Route(WRITE_PATH, self._writes.answer, methods=["POST"]))
         return found
+
+    def guarded_paths(self) -> frozenset[str]:
+        """Return the receivers' paths that ask for a token of their own."""
+        own = {"/v1/metrics": self.config.otlp.token, WRITE_PATH: self.config.remote_write_receiver.token}
+        return frozenset(path for path, token in own.items() if token is not None)
 
     def targets(self) -> tuple[TargetView, ...]:
         """Return everything watched, for a status page. Safe to call from any thread."""

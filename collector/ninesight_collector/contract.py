@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from ninesight_store.contract import Batch
+from ninesight_store.contract import Batch, Labels, Metadata
 
 __all__ = ["Health", "Sampler", "TargetView"]
 
@@ -57,3 +57,11 @@ class TargetView:
     """Samples of the last look (for otlp: since the start)."""
     error: str
     """What went wrong the last time; "" for nothing."""
+    labels: Labels = ()
+    """Put on every series of a scrape target; () for anything else."""
+    interval_s: float = 0.0
+    """Time between two looks; 0 where others decide it."""
+    timeout_s: float = 0.0
+    """Longest wait for a scrape target."""
+    metadata: tuple[Metadata, ...] = ()
+    """What a scrape target said of its metrics."""

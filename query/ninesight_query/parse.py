@@ -21,7 +21,15 @@ from ninesight_query.syntax.outline import outlined
 from ninesight_query.syntax.pretty import laid_out
 from ninesight_query.syntax.problems import excerpt, problem
 
-__all__ = ["QUERY_LENGTH_MAX", "parse", "parse_selector", "prettify", "syntax_tree", "tree_of"]
+__all__ = [
+    "QUERY_LENGTH_MAX",
+    "parse",
+    "parse_matchers",
+    "parse_selector",
+    "prettify",
+    "syntax_tree",
+    "tree_of",
+]
 
 QUERY_LENGTH_MAX = 65_536
 """Characters of one query."""
@@ -77,3 +85,13 @@ def parse_selector(text: str) -> tuple[Matcher, ...]:
         raise ParseError(f'a plain series selector is needed, like up{{job="x"}}, got: {excerpt(text)}')
     assert isinstance(expr, ir.Selector)
     return expr.matchers
+
+
+def parse_matchers(text: str) -> tuple[Matcher, ...]:
+    """Return the matchers of a plain selector that may match every series (for match_target). Raises ParseError."""
+    node = syntax_tree(text)
+    if isinstance(node, tree.Selector) and not node.name:
+        modified = node.offset is not None or node.at is not None
+        if not modified and node.extension is ir.Extension.NONE:
+            return node.matchers
+    return parse_selector(text)

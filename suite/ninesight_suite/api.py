@@ -2,47 +2,75 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import orjson
 from ninesight_alerts import http as alerts_http
-from ninesight_collector.contract import TargetView
 from ninesight_query import http as query_http
 from starlette.applications import Starlette
-from starlette.concurrency import run_in_threadpool
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+
+from ninesight_suite.facts import facts_of
+from ninesight_suite.targets import target_answers
 
 if TYPE_CHECKING:
     from ninesight_suite.app import Suite
 
 __all__ = ["api_app"]
 
-_HEALTH = {True: "up", False: "down", None: "unknown"}
 
-
-def api_app(suite: Suite, *, now_ms: Callable[[], int]) -> Starlette:
-    """Return the application served on `listen`."""
+def api_app(suite: Suite, *, token: str, now_ms: Callable[[], int]) -> Starlette:
+    """Return the application served on `listen`; `token` is what who asks must show, "" for nothing."""
     routes = [
-        *query_http.routes(suite.engine, now_ms=now_ms, pool=suite.queries),
-        *alerts_http.routes(suite.alerts),
+        *query_http.routes(
+            suite.engine,
+            now_ms=now_ms,
+            pool=suite.queries,
+            facts=facts_of(suite, now_ms),
+            more=target_answers(suite.collector.targets),
+            status_pool=suite.looks,
+        ),
+        *alerts_http.routes(suite.alerts, suite.alerting.group_limits),
         *suite.collector.routes(),
-        Route("/api/v1/targets", _targets(suite)),
-        Route("/api/v1/status/tsdb", _store_status(suite)),
         Route("/", _home),
     ]
-    return Starlette(routes=routes, exception_handlers={404: _not_found})
+    return Starlette(
+        routes=routes, middleware=_middleware(suite, token), exception_handlers={404: _not_found}
+    )
+
+
+def _middleware(suite: Suite, token: str) -> list[Middleware]:
+    """Other sites' pages only where they are named; the token after that, so that a browser may ask first."""
+    found = []
+    if origins := suite.config.api.origins:
+        found.append(
+            Middleware(
+                CORSMiddleware,
+                allow_origins=list(origins),
+                allow_methods=["GET", "POST"],
+                allow_headers=["Accept", "Authorization", "Content-Type"],
+            )
+        )
+    if token:
+        guarded = suite.collector.guarded_paths()
+        found.append(
+            Middleware(query_http.BearerGuard, token=token, open_paths={*query_http.OPEN_PATHS, *guarded})
+        )
+    return found
 
 
 def _json(body: Any, status: int = 200) -> Response:
-    return Response(orjson.dumps(body, default=str), status, media_type="application/json")
+    headers = {"x-content-type-options": "nosniff"}
+    return Response(orjson.dumps(body), status, headers, media_type="application/json")
 
 
 async def _not_found(request: Request, _error: Exception) -> Response:
-    words = f"there is nothing at {request.url.path}; queries go to /api/v1/query, OTLP to /v1/metrics"
+    words = f"there is nothing at {request.url.path[:200]}; queries go to /api/v1/query, OTLP to /v1/metrics"
     return _json({"status": "error", "errorType": "not_found", "error": words}, 404)
 
 
@@ -57,35 +85,3 @@ async def _home(_request: Request) -> Response:
             "store": "/api/v1/status/tsdb",
         }
     )
-
-
-def _targets(suite: Suite) -> Callable[[Request], Any]:
-    async def targets(_request: Request) -> Response:
-        found = await run_in_threadpool(suite.collector.targets)
-        body = {"activeTargets": [_target(one) for one in found], "droppedTargets": []}
-        return _json({"status": "success", "data": body})
-
-    return targets
-
-
-def _target(view: TargetView) -> dict[str, Any]:
-    """A target in Prometheus' shape, with what we know beyond it."""
-    return {
-        "scrapePool": view.name,
-        "scrapeUrl": view.url,
-        "labels": {"job": view.name},
-        "kind": view.kind,
-        "health": _HEALTH[view.up],
-        "lastError": view.error,
-        "lastScrapeMs": view.last_ms,
-        "lastScrapeDuration": view.duration_s,
-        "samples": view.samples,
-    }
-
-
-def _store_status(suite: Suite) -> Callable[[Request], Any]:
-    async def status(_request: Request) -> Response:
-        stat = await run_in_threadpool(suite.store.stat)
-        return _json({"status": "success", "data": dataclasses.asdict(stat)})
-
-    return status

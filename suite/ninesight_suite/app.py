@@ -15,10 +15,14 @@ from starlette.applications import Starlette
 from ninesight_suite.api import api_app
 from ninesight_suite.config import SuiteConfig
 from ninesight_suite.documents import load_figures, sla_rule_groups
-from ninesight_suite.engines import close_engine, engine_for
+from ninesight_suite.engines import api_token, close_engine, engine_for
 from ninesight_suite.recording import recorder_into
 
 __all__ = ["Suite", "store_url"]
+
+
+_LOOKS_MAX = 2
+"""Status pages answered at the same time."""
 
 
 def _now_ms() -> int:
@@ -38,6 +42,7 @@ class Suite:
     def __init__(self, config: SuiteConfig, *, now_ms: Callable[[], int] = _now_ms) -> None:
         """Open the store and read the documents. Raises ConfigError, StoreError."""
         self.config = config
+        token = api_token(config)
         figures = load_figures(config.analytics)
         groups = sla_rule_groups(figures.slas)
         url = store_url(config)
@@ -58,7 +63,8 @@ class Suite:
         self.alerts = self.alerting.reader()
         limits = HttpSettings()
         self.queries = EnginePool(limits.workers_max, limits.queue_max)
-        self.app: Starlette = api_app(self, now_ms=now_ms)
+        self.looks = EnginePool(_LOOKS_MAX, limits.queue_max)
+        self.app: Starlette = api_app(self, token=token, now_ms=now_ms)
 
     def start(self) -> None:
         """Start the threads: readers and writers of the store last opened, first used."""
@@ -72,6 +78,7 @@ class Suite:
         self.alerting.stop()
         self.alerts.close()
         self.queries.close()
+        self.looks.close()
         close_engine(self.engine)
         self.maintenance.stop()
         self.store.close()

@@ -18,6 +18,7 @@ from ninesight_alerts.config import AlertsConfig
 from ninesight_analytics.config import AnalyticsConfig
 from ninesight_collector.config import CollectorConfig
 from ninesight_dashboards.config import PagesConfig
+from ninesight_query.api_config import ApiConfig
 from ninesight_query.config import EngineConfig
 from ninesight_store.config import StoreConfig
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
@@ -49,6 +50,7 @@ class SuiteConfig(BaseModel):
     """API and receivers. Anything but loopback is reachable by others: put a proxy with TLS before it."""
     pages_listen: AddressText = "127.0.0.1:9900"
     """The pages."""
+    api: ApiConfig = Field(default_factory=ApiConfig)
     store: StoreConfig = Field(default_factory=StoreConfig)
     query: EngineConfig = Field(default_factory=EngineConfig)
     collector: CollectorConfig = Field(default_factory=CollectorConfig)
@@ -92,6 +94,7 @@ def _rooted(config: SuiteConfig, folder: Path) -> SuiteConfig:
     return config.model_copy(
         update={
             "data_dir": folder / config.data_dir,
+            "api": config.api.rooted(folder),
             "query": config.query.rooted(folder),
             "analytics": config.analytics.rooted(folder),
             "alerts": config.alerts.model_copy(update={"rule_files": rule_files, "receivers": receivers}),

@@ -13,7 +13,7 @@ from ninesight_store.contract import Source
 from ninesight_suite.config import SuiteConfig
 from ninesight_suite.errors import ConfigError
 
-__all__ = ["close_engine", "engine_for"]
+__all__ = ["api_token", "close_engine", "engine_for"]
 
 
 def engine_for(
@@ -27,6 +27,14 @@ def engine_for(
     except QueryError as error:
         raise ConfigError(str(error)) from error
     return LocalEngine(source(), settings=config.query.settings(), now_ms=now_ms)
+
+
+def api_token(config: SuiteConfig) -> str:
+    """Return the token that who asks the API must show, "" for none. Raises ConfigError."""
+    try:
+        return config.api.secret()
+    except QueryError as error:
+        raise ConfigError(str(error)) from error
 
 
 def close_engine(engine: Engine) -> None:

@@ -26,7 +26,7 @@ class _Pages:
     def __init__(self, config: SuiteConfig, sock: socket.socket, log: Path | None) -> None:
         # The pages need neither receivers nor targets; of the secrets only the engine's login goes to
         # them, through a pipe that no other process reads.
-        told = config.model_dump(mode="json", exclude={"alerts", "collector", "query"})
+        told = config.model_dump(mode="json", exclude={"alerts", "api", "collector", "query"})
         told["query"] = config.query.revealed()
         self._document = orjson.dumps({"config": told, "fd": sock.fileno()})
         self._sock = sock

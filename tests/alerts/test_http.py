@@ -1,6 +1,7 @@
 """Prometheus' routes for rules and alerts."""
 
 import pytest
+from ninesight_alerts.contract import AlertState, AlertView, RuleView
 from ninesight_alerts.http import routes
 from ninesight_alerts.testing import FixedAlerts, element
 from starlette.applications import Starlette
@@ -35,14 +36,20 @@ def test_rules_have_prometheus_shape(client):
     first, second, record = group.pop("rules")
     assert document["status"] == "success"
     assert group.pop("evaluationTime") > 0
-    assert group == {"name": "g", "file": "", "interval": 15.0, "lastEvaluation": "1970-01-01T00:00:01Z"}
+    assert group == {
+        "name": "g",
+        "file": "",
+        "interval": 15.0,
+        "limit": 0,
+        "lastEvaluation": "1970-01-01T00:00:01Z",
+    }
     assert first.pop("evaluationTime") > 0
     alert = {
         "labels": {"alertname": "A", "model": "m", "severity": "page"},
         "annotations": {"s": "at 1.5"},
         "state": "pending",
         "activeAt": "1970-01-01T00:00:01Z",
-        "value": "1.5",
+        "value": "1.5e+00",
     }
     assert first == {
         "name": "A",
@@ -75,7 +82,84 @@ def test_rules_can_be_asked_by_type(client):
     assert kinds == {"alert": ["alerting", "alerting"], "record": ["recording"]}
     wrong = client.get("/api/v1/rules?type=x")
     assert (wrong.status_code, wrong.json()["errorType"]) == (400, "bad_data")
-    assert wrong.json()["error"] == "type must be alert or record, got 'x'"
+    assert wrong.json()["error"] == "invalid parameter \"type\": it must be alert or record, got 'x'"
+    assert client.get("/api/v1/rules?type=ALERT").status_code == 200
+
+
+def names(client, params):
+    """The rules of an answer as group/rule."""
+    groups = client.get("/api/v1/rules", params=params).json()["data"]["groups"]
+    return [f"{group['name']}/{rule['name']}" for group in groups for rule in group["rules"]]
+
+
+@pytest.fixture
+def many():
+    """Three groups of two files."""
+    rules = [
+        RuleView(group, name, kind, "up", 0, {}, {}, "ok", "", 1000, 0.5, file, 15_000)
+        for file, group, name, kind in (
+            ("a.yml", "g1", "A", "alerting"),
+            ("a.yml", "g1", "r", "recording"),
+            ("a.yml", "g2", "A", "alerting"),
+            ("b.yml", "g1", "B", "alerting"),
+        )
+    ]
+    alert = AlertView("A", "g1", AlertState.FIRING, (("alertname", "A"),), {}, 0.0, 1000, 1000, None, "f")
+    reader = FixedAlerts(active_alerts=[alert], loaded=rules)
+    with TestClient(Starlette(routes=routes(reader, lambda: {("a.yml", "g2"): 7}))) as client:
+        yield client
+
+
+@pytest.mark.parametrize(
+    ("params", "wanted"),
+    [
+        ({"rule_name[]": "A"}, ["g1/A", "g2/A"]),
+        ({"rule_name[]": ["A", "B"], "type": "alert"}, ["g1/A", "g2/A", "g1/B"]),
+        ({"rule_group[]": "g1"}, ["g1/A", "g1/r", "g1/B"]),
+        ({"file[]": "b.yml"}, ["g1/B"]),
+        ({"rule_group[]": "g1", "file[]": "a.yml", "rule_name[]": "r"}, ["g1/r"]),
+        ({"rule_name[]": "none"}, []),
+    ],
+)
+def test_rules_can_be_asked_by_name_group_and_file(many, params, wanted):
+    """Several values of one parameter are alternatives, several parameters all hold."""
+    assert names(many, params) == wanted
+
+
+def test_alerts_can_be_left_out(many):
+    """`exclude_alerts` leaves out the list, as in Prometheus."""
+    rule = many.get("/api/v1/rules").json()["data"]["groups"][0]["rules"][0]
+    assert [alert["value"] for alert in rule["alerts"]] == ["0e+00"]
+    rule = many.get("/api/v1/rules?exclude_alerts=true").json()["data"]["groups"][0]["rules"][0]
+    assert "alerts" not in rule
+
+
+def test_groups_come_page_by_page(many):
+    """Each page names the next one until there is none; a group's limit is told."""
+    found, token = [], None
+    while token != "":
+        params = {"group_limit": "2"} | ({"group_next_token": token} if token else {})
+        data = many.get("/api/v1/rules", params=params).json()["data"]
+        found.append([(group["file"], group["name"], group["limit"]) for group in data["groups"]])
+        token = data.get("groupNextToken", "")
+    assert found == [[("a.yml", "g1", 0), ("a.yml", "g2", 7)], [("b.yml", "g1", 0)]]
+
+
+@pytest.mark.parametrize(
+    ("params", "words"),
+    [
+        ({"exclude_alerts": "x"}, "true or false, got 'x'"),
+        ({"group_limit": "0"}, "above 0, got '0'"),
+        ({"group_limit": "x"}, "above 0, got 'x'"),
+        ({"group_next_token": "x"}, "must be given to page"),
+        ({"group_next_token": "x", "group_limit": "1"}, "the rule groups changed"),
+    ],
+)
+def test_bad_parameters_of_rules(many, params, words):
+    """400 bad_data with what must hold."""
+    wrong = many.get("/api/v1/rules", params=params)
+    assert (wrong.status_code, wrong.json()["errorType"]) == (400, "bad_data")
+    assert words in wrong.json()["error"]
 
 
 def test_nothing_loaded_is_an_empty_answer():

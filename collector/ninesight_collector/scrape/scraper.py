@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 import httpx2
-from ninesight_store.contract import Batch, Labels, labels_of
+from ninesight_store.contract import Batch, Labels, Metadata, labels_of
 
 from ninesight_collector.batch_builder import BatchBuilder
 from ninesight_collector.config import ScrapeConfig
@@ -89,6 +89,8 @@ class Scraper:
         labels = {**settings.labels}
         labels.setdefault("job", settings.job)
         labels.setdefault("instance", settings.instance)
+        self.labels = labels_of("", labels)
+        """Put on every series of the target."""
         target = TargetLabels(labels, settings.honour_labels)
         self._text = ExpositionParser(target, settings.limits)
         self._protobuf = ProtobufParser(target, settings.limits, settings.classic_histograms)
@@ -119,6 +121,10 @@ class Scraper:
     def health(self) -> Health:
         """Return how the last scrape went."""
         return self._health
+
+    def metadata(self) -> tuple[Metadata, ...]:
+        """Return what the target has said of its metrics. Safe to call from any thread."""
+        return self._builder.described()
 
     def _scrape(self, now_ms: int) -> int:
         settings = self.settings

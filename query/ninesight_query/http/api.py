@@ -2,8 +2,8 @@
 
     GET or POST  /api/v1/query  /api/v1/query_range  /api/v1/query_exemplars  /api/v1/series  /api/v1/labels
     GET or POST  /api/v1/format_query  /api/v1/parse_query
-    GET          /api/v1/label/<name>/values  /api/v1/metadata  /api/v1/status/buildinfo
-                 /-/healthy  /-/ready
+    GET          /api/v1/label/<name>/values  /api/v1/metadata
+                 /api/v1/status/{buildinfo,config,flags,runtimeinfo,tsdb}  /-/healthy  /-/ready
 
 Every reply is Prometheus' envelope; 400 bad_data, 413 too large, 422 execution, 503 timeout or busy.
 Another method is 405, by which Grafana knows to ask by GET.
@@ -12,14 +12,14 @@ Another method is 405, by which Grafana knows to ask by GET.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from ninesight_query.contract import Engine
-from ninesight_query.http import catalogue, exemplars, language, queries
+from ninesight_query.http import catalogue, exemplars, language, queries, status
 from ninesight_query.http.handler import Answering, handler_of
 from ninesight_query.http.pool import EnginePool
 from ninesight_query.http.settings import HttpSettings
@@ -40,17 +40,25 @@ def routes(
     settings: HttpSettings | None = None,
     now_ms: Callable[[], int] = _wall_ms,
     pool: EnginePool | None = None,
+    facts: status.ServerFacts | None = None,
+    more: Mapping[str, Answering] | None = None,
+    status_pool: EnginePool | None = None,
 ) -> list[Route]:
     """Return the routes of the API, to be mounted at the root.
 
-    `now_ms` is the time of an instant query that names none. Who passes a `pool` closes it; otherwise its
+    `now_ms` is the time of an instant query that names none. `facts` adds `status/config`, `flags`,
+    `runtimeinfo` and `tsdb`, `more` other paths below `/api/v1/`, asked by GET; both are answered by
+    `status_pool`, so that heavy queries do not hold them up. Who passes a pool closes it; otherwise its
     idle threads end with the process.
     """
     limits = settings or HttpSettings()
     workers = pool or EnginePool(limits.workers_max, limits.queue_max)
+    light = {"status/buildinfo": lambda _: status.build_info(limits), **(more or {})}
+    if facts is not None:
+        light |= {f"status/{name}": answer for name, answer in status.status_answers(facts).items()}
 
-    def route(path: str, answering: Answering, methods: tuple[str, ...]) -> Route:
-        return Route(f"/api/v1/{path}", handler_of(answering, limits, workers), methods=list(methods))
+    def route(path: str, answering: Answering, methods: tuple[str, ...], to: EnginePool = workers) -> Route:
+        return Route(f"/api/v1/{path}", handler_of(answering, limits, to), methods=list(methods))
 
     return [
         route("query", lambda asked: queries.query(engine, asked, now_ms()), _BOTH),
@@ -66,7 +74,7 @@ def routes(
             _GET,
         ),
         route("metadata", lambda asked: catalogue.metadata(engine, asked.params), _GET),
-        route("status/buildinfo", lambda _: catalogue.build_info(limits), _GET),
+        *(route(path, answer, _GET, status_pool or workers) for path, answer in light.items()),
         Route("/-/healthy", _healthy),
         Route("/-/ready", _ready),
     ]

@@ -1,4 +1,4 @@
-"""`/api/v1/series`, `labels`, `label/<name>/values`, `metadata` and `status/buildinfo`."""
+"""`/api/v1/series`, `labels`, `label/<name>/values` and `metadata`."""
 
 from __future__ import annotations
 
@@ -11,9 +11,8 @@ from ninesight_query.contract import Engine
 from ninesight_query.encode import encode_labels, encode_success
 from ninesight_query.errors import ParseError
 from ninesight_query.http.params import Params
-from ninesight_query.http.settings import HttpSettings
 
-__all__ = ["build_info", "label_names", "label_values", "metadata", "series", "unescape_label"]
+__all__ = ["label_names", "label_values", "metadata", "series", "unescape_label"]
 
 _TRUNCATED = "results truncated due to limit"
 _ESCAPED = re.compile(r"__|_([0-9a-fA-F]{1,6})_|_")
@@ -83,19 +82,4 @@ def metadata(engine: Engine, params: Params) -> bytes:
     found = [entry for entry in engine.metadata() if not wanted or entry.metric == wanted]
     cut = found[:limit] if limit >= 0 else found
     body = {entry.metric: [{"type": entry.kind, "help": entry.help, "unit": entry.unit}] for entry in cut}
-    return encode_success(orjson.dumps(body))
-
-
-def build_info(settings: HttpSettings) -> bytes:
-    """Tell which Prometheus API is spoken."""
-    body = {
-        "version": settings.version,
-        "revision": "",
-        "branch": "",
-        "buildUser": "",
-        "buildDate": "",
-        "goVersion": "",
-        "application": "ninesight",
-        "features": {},
-    }
     return encode_success(orjson.dumps(body))

@@ -36,7 +36,7 @@ def packed(body: bytes) -> bytes:
 
 def json_reply(body: bytes, *, gzipped: bool = False, status: int = 200) -> Response:
     """Return a reply with an encoded JSON body."""
-    headers = {"vary": "Accept-Encoding"}
+    headers = {"vary": "Accept-Encoding", "x-content-type-options": "nosniff"}
     if gzipped:
         headers["content-encoding"] = "gzip"
     return Response(body, status, headers, media_type=_JSON)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from ninesight_query.durations import duration_ms
 from ninesight_query.errors import ParseError
@@ -16,6 +16,7 @@ __all__ = [
     "parse_step_ms",
     "parse_time_ms",
     "parse_timeout_s",
+    "rfc3339",
 ]
 
 TIME_MAX_MS = 1 << 53
@@ -63,6 +64,18 @@ def parse_time_ms(text: str, name: str) -> int:
 
 
 _MILLISECOND = (datetime(1970, 1, 1, 0, 0, 1, tzinfo=UTC) - _EPOCH) / 1000
+
+
+def rfc3339(at_ms: int) -> str:
+    """Return a time as Go's JSON writes it: UTC with milliseconds; 0 is Go's zero time, never.
+
+    >>> rfc3339(1_700_000_000_120), rfc3339(0)
+    ('2023-11-14T22:13:20.120Z', '0001-01-01T00:00:00Z')
+    """
+    if not at_ms:
+        return "0001-01-01T00:00:00Z"
+    moment = _EPOCH + timedelta(milliseconds=at_ms)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{at_ms % 1000:03d}Z"
 
 
 def _duration_s(text: str, name: str) -> float:

@@ -29,6 +29,7 @@ def up(
     from ninesight_suite.address import Address
     from ninesight_suite.config import load_config
     from ninesight_suite.errors import SuiteError
+    from ninesight_suite.published import masked_url
 
     loaded = load_config(config, data_dir=data_dir, listen=listen, pages_listen=pages_listen)
 
@@ -36,7 +37,7 @@ def up(
         typer.echo(f"pages      {page.url}")
         typer.echo(f"API        {api.url}/api/v1/query  (Prometheus HTTP API)")
         typer.echo(f"receives   {api.url}/v1/metrics  (OTLP over HTTP)")
-        typer.echo(f"store      {loaded.store.url or loaded.data_dir}")
+        typer.echo(f"store      {masked_url(loaded.store.url) or loaded.data_dir}")
         if loaded.query.url:
             typer.echo(f"asks       {loaded.query.url}  (query.url: pages, analytics and alerts)")
         for name, address in (("listen", api), ("pages_listen", page)):
