@@ -34,7 +34,8 @@ def filled(model):
         parts += [inner for part in parts for inner in typing.get_args(part)]
         models = [part for part in parts if isinstance(part, type) and issubclass(part, BaseModel)]
         if SecretStr in parts:
-            values[name] = SecretStr(SECRET)
+            one = SecretStr(SECRET)
+            values[name] = {"X-Key": one} if typing.get_origin(field.annotation) is dict else one
         elif models:
             inner = filled(models[0])
             values[name] = inner if field.annotation is models[0] else (inner,)
