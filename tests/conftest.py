@@ -23,7 +23,7 @@ def require(component: str, *names: str) -> str:
     pytest.skip(reason)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def real():
     """`real("chromium")` gives the path of a real component, or skips with its reason."""
     return require

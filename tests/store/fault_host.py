@@ -18,17 +18,25 @@ import os
 import sys
 import threading
 import traceback
+from functools import lru_cache
 from pathlib import Path
 
-import ninesight_store.database
+import alembic.command  # noqa: F401 - imported once, before the forks
+import ninesight_store.backend_sqlite
 from histories import SETTINGS, History
 from ninesight_store import LocalStore, RetryableError, backup, restore
 
 KINDS = {"none": 0, "kill_before": 1, "kill_after": 2, "torn": 3, "no_space": 4, "broken": 5}
 TRIES_MAX = 400
 # Checkpoints, and pages that leave the cache before their commit, are write points too: small bounds make both common.
-ninesight_store.database._CHECKPOINT_PAGES = 24
-ninesight_store.database._CACHE_KIB = 40
+ninesight_store.backend_sqlite._CHECKPOINT_PAGES = 24
+ninesight_store.backend_sqlite._CACHE_KIB = 40
+
+
+@lru_cache(maxsize=4)
+def history_of(seed, length):
+    """Draw a history once, for all that live through it."""
+    return History(seed, length)
 
 
 class Child:
@@ -38,7 +46,7 @@ class Child:
         self.request, self.told = request, told
         self.folder = Path(request["folder"])
         self.path = self.folder / "store.db"
-        self.history = History(request["seed"], request["length"])
+        self.history = history_of(request["seed"], request["length"])
         self.faults = ctypes.CDLL(None)
         self.fault = request.get("fault") or {"step": None}
         self.armed = False
@@ -129,6 +137,7 @@ def write_together(store, batches):
 
 def life(request):
     """Fork the process under test and return what became of it."""
+    history_of(request["seed"], request["length"])
     reading, writing = os.pipe()
     pid = os.fork()
     if not pid:

@@ -21,7 +21,7 @@ from ninesight_store.testing import Point, batch_of, bits_of, exemplars_of
 
 HOUR_MS = 3_600_000
 SETTINGS = StoreSettings(
-    seal_after_ms=0, merge_hours=2, retention_ms=8 * HOUR_MS, seal_samples_max=400, busy_timeout_ms=5000
+    seal_after_ms=0, merge_hours=2, retention_ms=8 * HOUR_MS, seal_samples_max=1500, busy_timeout_ms=5000
 )
 EVER = 2**50
 BITS = [0x7FF0000000000002, 0x7FF8000000000000, 0xFFF8000000000123, 0x8000000000000000, 0x7FF0000000000000, 1]
@@ -122,7 +122,7 @@ class History:
         batch = self._with_extras(batch_of(samples, about if dice.random() < 0.3 else ()))
         if dice.random() < 0.1:
             # Larger than the page cache of the process under test: it reaches the file before its commit.
-            count = 6000
+            count = 4000
             rows = np.resize(batch.series_index if len(batch.series_index) else np.zeros(1, np.int32), count)
             times = self._now - np.arange(count, dtype=np.int64) % HOUR_MS
             return replace(

@@ -33,11 +33,9 @@ LENGTH = 40
 
 
 @pytest.fixture(scope="module")
-def host(tmp_path_factory):
+def host(tmp_path_factory, real):
     """The process that forks the processes under test."""
-    from ..conftest import require
-
-    host = Host(compiled(require("gcc"), tmp_path_factory.mktemp("faults")))
+    host = Host(compiled(real("gcc"), tmp_path_factory.mktemp("faults")))
     yield host
     host.close()
 
