@@ -3,6 +3,7 @@
 import contextlib
 import gzip
 import json
+import socket
 import subprocess
 import threading
 import time
@@ -246,6 +247,35 @@ def test_bodies_must_be_forms_of_a_bounded_size(store):
         assert error(address, path, body=b"query=%ff", method="POST")[0] == 400
         assert error(address, path, body=b"query=\xff", method="POST")[0] == 400
         assert data(address, path, {"query": "1"})["result"][1] == "1"
+
+
+def test_a_body_must_arrive(store):
+    """408 for a body that does not come; a client that leaves half way is no error of ours."""
+    with serving(LocalEngine(store), HttpSettings(body_timeout_s=0.2)) as address:
+        port = int(address.rpartition(":")[2])
+        head = (
+            b"POST /api/v1/query HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+        )
+        with socket.create_connection(("127.0.0.1", port), timeout=20) as slow:
+            slow.sendall(head + b"Content-Length: 99\r\n\r\nquery=")
+            assert b" 408 " in slow.recv(4096).partition(b"\r\n")[0]
+        with socket.create_connection(("127.0.0.1", port), timeout=20) as gone:
+            gone.sendall(head + b"Content-Length: 99\r\n\r\nquery=")
+        assert data(address, "/api/v1/query", {"query": "1"})["result"][1] == "1"
+
+
+def test_long_lists_are_cut(store):
+    """A cap holds where no limit is given, and above it; the reply says so."""
+    with serving(LocalEngine(store), HttpSettings(items_max=2)) as address:
+        for path, params in (
+            ("/api/v1/labels", {}),
+            ("/api/v1/labels", {"limit": "9"}),
+            ("/api/v1/series", {"match[]": '{job=~".+"}'}),
+            ("/api/v1/label/__name__/values", {"limit": "0"}),
+        ):
+            reply = json.loads(ask(address, path, params)[2])
+            assert len(reply["data"]) == 2
+            assert reply["warnings"] == ["results truncated due to limit"]
 
 
 def test_replies_are_compressed_for_those_who_ask(address):

@@ -1,5 +1,8 @@
 """What the API must never give away, and how much may be asked of it."""
 
+import os
+import subprocess
+import sys
 import typing
 
 import httpx2
@@ -113,6 +116,19 @@ def test_everything_asks_for_the_token(suite, path):
     assert httpx2.get(suite.api_url + path).status_code == 401
     assert get(suite, path).status_code == (404 if path == "/nothing" else 200)
     assert httpx2.get(f"{suite.api_url}/-/ready").status_code == 200
+
+
+def test_the_query_command_shows_the_token(suite):
+    """From the environment, so that no process list shows it; without it one line and exit code 2."""
+    command = [sys.executable, "-m", "ninesight_suite.cli", "query", "--url", suite.api_url, "1 + 1"]
+    bare = {key: value for key, value in os.environ.items() if key != "NINESIGHT_API_TOKEN"}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=bare)
+    assert done.returncode == 2
+    assert done.stderr.startswith("ninesight: unauthorized")
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, env=bare | {"NINESIGHT_API_TOKEN": TOKEN}
+    )
+    assert (done.returncode, done.stdout.strip()) == (0, "2")
 
 
 def test_receivers_keep_their_own_token(suite):

@@ -19,23 +19,23 @@ _ESCAPED = re.compile(r"__|_([0-9a-fA-F]{1,6})_|_")
 
 
 def _encoded(items: Sequence[str], limit: int) -> bytes:
-    cut = items[:limit] if limit else items
+    cut = items[:limit]
     return encode_success(orjson.dumps(list(cut)), (_TRUNCATED,) if len(cut) < len(items) else ())
 
 
-def series(engine: Engine, params: Params) -> bytes:
+def series(engine: Engine, params: Params, items_max: int) -> bytes:
     """List the series that match any `match[]`."""
-    limit, selectors = params.limit(), params.selectors(required=True)
+    limit, selectors = params.limit(items_max), params.selectors(required=True)
     start_ms, end_ms = params.span_ms()
     found = engine.series(selectors, start_ms, end_ms) if start_ms <= end_ms else ()
-    cut = found[:limit] if limit else found
+    cut = found[:limit]
     body = b"[" + b",".join(map(encode_labels, cut)) + b"]"
     return encode_success(body, (_TRUNCATED,) if len(cut) < len(found) else ())
 
 
-def label_names(engine: Engine, params: Params) -> bytes:
+def label_names(engine: Engine, params: Params, items_max: int) -> bytes:
     """List label names, of all series or of those that match."""
-    limit, selectors = params.limit(), params.selectors()
+    limit, selectors = params.limit(items_max), params.selectors()
     start_ms, end_ms = params.span_ms()
     return _encoded(engine.label_names(selectors, start_ms, end_ms) if start_ms <= end_ms else (), limit)
 
@@ -61,9 +61,9 @@ def unescape_label(name: str) -> str:
     return _ESCAPED.sub(character, name[3:])
 
 
-def label_values(engine: Engine, params: Params, name: str) -> bytes:
+def label_values(engine: Engine, params: Params, name: str, items_max: int) -> bytes:
     """List the values of one label, over all series or those that match."""
-    label, limit, selectors = unescape_label(name), params.limit(), params.selectors()
+    label, limit, selectors = unescape_label(name), params.limit(items_max), params.selectors()
     start_ms, end_ms = params.span_ms()
     if not label:
         raise ParseError("a label name must not be empty; ask /api/v1/label/<name>/values")

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Sequence
 from urllib.parse import parse_qsl
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from ninesight_query.contract import Matcher
-from ninesight_query.errors import ParseError
-from ninesight_query.http.errors import BodyTooLargeError
+from ninesight_query.errors import ParseError, QueryCancelledError
+from ninesight_query.http.errors import BodyLateError, BodyTooLargeError
 from ninesight_query.http.settings import HttpSettings
 from ninesight_query.http.times import TIME_MAX_MS, TIME_MIN_MS, parse_time_ms
 from ninesight_query.parse import parse_selector
@@ -63,14 +64,18 @@ class Params:
             )
         return start_ms, end_ms
 
-    def limit(self, name: str = "limit") -> int:
-        """Return how many results are wanted at most; 0 means all."""
+    def limit(self, most: int = 0, *, name: str = "limit") -> int:
+        """Return how many results are wanted at most; 0 means `most`, and more than that is cut to it.
+
+        `most` 0 is no bound: then 0 means all.
+        """
         text = self.first(name)
         if not text:
-            return 0
+            return most
         if not (text.isascii() and text.isdigit()):
             raise ParseError(f'invalid parameter "{name}": it must be a whole number from 0 on, got {text!r}')
-        return int(text[:18])
+        wanted = int(text[:18]) or most
+        return min(wanted, most) if most else wanted
 
     def whole(self, name: str, default: int) -> int:
         """Return a whole number that may be negative."""
@@ -113,15 +118,24 @@ class Params:
         return tuple(out)
 
 
-async def _body(request: Request, bytes_max: int) -> bytes:
+async def _body(request: Request, bytes_max: int, timeout_s: float) -> bytes:
     chunks, size = [], 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size > bytes_max:
-            raise BodyTooLargeError(
-                f"a request body must be at most {bytes_max} bytes, got more; shorten the query or its matchers"
-            )
-        chunks.append(chunk)
+    try:
+        async with asyncio.timeout(timeout_s):
+            async for chunk in request.stream():
+                size += len(chunk)
+                if size > bytes_max:
+                    raise BodyTooLargeError(
+                        f"a request body must be at most {bytes_max} bytes, got more; "
+                        "shorten the query or its matchers"
+                    )
+                chunks.append(chunk)
+    except TimeoutError as error:
+        raise BodyLateError(
+            f"a request body must arrive within {timeout_s:g} s, got {size} bytes of it; send it at once"
+        ) from error
+    except ClientDisconnect as error:
+        raise QueryCancelledError("the client went away before its request was whole") from error
     return b"".join(chunks)
 
 
@@ -137,12 +151,12 @@ def _pairs(text: str, fields_max: int) -> list[tuple[str, str]]:
 async def read_params(request: Request, settings: HttpSettings) -> Params:
     """Read the parameters of a GET, or of a POST with a form body (which come first).
 
-    Raises ParseError and BodyTooLargeError.
+    Raises ParseError, BodyTooLargeError, BodyLateError, and QueryCancelledError for a client that left.
     """
     pairs: list[tuple[str, str]] = []
     if request.method == "POST":
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        body = await _body(request, settings.body_bytes_max)
+        body = await _body(request, settings.body_bytes_max, settings.body_timeout_s)
         if body and kind != _FORM:
             raise ParseError(f"the body of a POST must be {_FORM}, got {kind or 'no content type'}")
         try:

@@ -19,10 +19,14 @@ class HttpSettings:
     """Steps of a range query."""
     body_bytes_max: int = 1 << 20
     """Size of a form body, in bytes."""
+    body_timeout_s: float = 10.0
+    """How long a client may take to send a form body, in seconds."""
     fields_max: int = 1_000
     """Parameters of one request."""
     selectors_max: int = 200
     """`match[]` of one request."""
+    items_max: int = 200_000
+    """Series, label names or values of one reply; more are cut, with a warning."""
     timeout_s: float = 120.0
     """Longest a client waits for one query; a smaller `timeout` parameter wins."""
     gzip_bytes_min: int = 1_024

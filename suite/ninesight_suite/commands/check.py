@@ -16,5 +16,8 @@ def check(
     """Check a configuration and the rule files, price book and SLA documents it names. Starts nothing."""
     from ninesight_suite.config import load_config
     from ninesight_suite.documents import check_documents
+    from ninesight_suite.engines import api_token
 
-    typer.echo(f"{check_documents(load_config(config))}\n{config}: ok")
+    loaded = load_config(config)
+    api_token(loaded)
+    typer.echo(f"{check_documents(loaded)}\n{config}: ok")

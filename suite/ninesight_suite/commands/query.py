@@ -35,6 +35,10 @@ def query(
     at: Annotated[
         float | None, typer.Option("--time", help="evaluate at this Unix time in seconds, instead of now")
     ] = None,
+    token: Annotated[
+        str | None,
+        typer.Option(envvar="NINESIGHT_API_TOKEN", help="bearer token, where the API asks for one"),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print the server's answer as it is")] = False,
 ) -> None:
     """Ask a question in PromQL and print the answer as a table.
@@ -46,12 +50,12 @@ def query(
     """
     end = time.time() if at is None else at
     if last is None:
-        answer = _ask(f"{url}/api/v1/query", {"query": expression, "time": f"{end:.3f}"})
+        answer = _ask(f"{url}/api/v1/query", {"query": expression, "time": f"{end:.3f}"}, token)
     else:
         span = seconds_of(last, "--range")
         width = seconds_of(step, "--step") if step else max(1.0, span / 100.0)
         form = {"query": expression, "start": f"{end - span:.3f}", "end": f"{end:.3f}", "step": f"{width:g}"}
-        answer = _ask(f"{url}/api/v1/query_range", form)
+        answer = _ask(f"{url}/api/v1/query_range", form, token)
     if as_json:
         typer.echo(json.dumps(answer, indent=2))
         return
@@ -66,11 +70,12 @@ def seconds_of(text: str, option: str) -> float:
     return sum(int(n) * _SECONDS[unit] for n, unit in pieces)
 
 
-def _ask(url: str, form: dict[str, str]) -> dict[str, Any]:
+def _ask(url: str, form: dict[str, str], token: str | None) -> dict[str, Any]:
     import httpx2
 
     try:
-        response = httpx2.post(url, data=form, timeout=120.0)
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        response = httpx2.post(url, data=form, headers=headers, timeout=120.0)
     except httpx2.HTTPError as error:
         raise SuiteError(
             f"{url} does not answer ({error}); is `ninesight up` running? --url names another address"
