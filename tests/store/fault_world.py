@@ -68,6 +68,8 @@ class Tally:
 
     kills: dict[str, int] = field(default_factory=dict)
     reopen_s: list[float] = field(default_factory=list)
+    copies: set[tuple[int, str, int, int]] = field(default_factory=set)
+    """Backups and restored stores that were compared already; nothing changes them later."""
 
     def count(self, verb: str) -> None:
         self.kills[verb] = self.kills.get(verb, 0) + 1
@@ -97,11 +99,11 @@ def check(
     assert fits, f"after {done} acknowledged steps: {difference(truth.state(done, horizon), got)}"
     if whole:
         assert verify(path).sound
-    check_copies(folder, history, truth, done)
+    check_copies(folder, history, truth, done, tally)
     return fits[-1]
 
 
-def check_copies(folder: Path, history: History, truth: Truth, done: int) -> None:
+def check_copies(folder: Path, history: History, truth: Truth, done: int, tally: Tally) -> None:
     """Whatever bears a copy's name is whole and holds its moment; a copy that was acknowledged is there."""
     made = {step.number: at for at, step in enumerate(history.steps) if step.verb == "backup"}
     for at, step in enumerate(history.steps[: done + 1]):
@@ -109,7 +111,10 @@ def check_copies(folder: Path, history: History, truth: Truth, done: int) -> Non
             continue
         target = folder / f"{'backup' if step.verb == 'backup' else 'restored'}-{step.number}.db"
         assert target.exists() or at >= done, f"{target.name} was acknowledged"
-        if target.exists():
+        about = target.stat() if target.exists() else None
+        known = about and (history.seed, target.name, about.st_size, about.st_mtime_ns)
+        if known and known not in tally.copies:
+            tally.copies.add(known)
             assert verify(target).sound
             horizon = truth.horizon(made[step.number])
             with LocalStore(target, SETTINGS, read_only=True) as store:

@@ -26,8 +26,8 @@ from .fault_world import Host, Tally, check, compiled, copy_of
 from .histories import History, Truth
 
 SEED = int(os.environ.get("NINESIGHT_STORE_SEED", "20261125"))
-KILLS = os.environ.get("NINESIGHT_STORE_KILLS", "40")
-HISTORIES = 4
+KILLS = os.environ.get("NINESIGHT_STORE_KILLS", "30")
+HISTORIES = 3
 DEADLY = ("kill_before", "kill_after", "torn")
 LENGTH = 40
 
