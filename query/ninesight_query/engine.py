@@ -24,6 +24,7 @@ from ninesight_query.context import Context
 from ninesight_query.contract import Answer, Capabilities, Scalar, String, Value
 from ninesight_query.errors import ExecutionError, LimitError, ParseError, QueryError, UnavailableError
 from ninesight_query.evaluate import evaluate, range_argument
+from ninesight_query.extended import outlined
 from ninesight_query.fetch import Fetcher
 from ninesight_query.gate import Gate
 from ninesight_query.lookback import lookback_now
@@ -190,7 +191,8 @@ class LocalEngine:
         plan(expr, grid, context)
         value: Value
         if isinstance(expr, ir.RangeSelector | ir.Subquery):
-            value = to_ragged(range_argument(expr, grid, context))
+            windows = range_argument(expr, grid, context)
+            value = to_ragged(outlined(windows, context) if windows.extension else windows)
             points = sum(map(len, value.timestamps)) + sum(map(len, value.histograms))
             context.check_points(points)
         else:

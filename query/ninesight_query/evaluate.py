@@ -14,6 +14,7 @@ from ninesight_query.aggregate import aggregate
 from ninesight_query.block import Block, Grid, Scalars, Text, filled, merge_same_labels, without_name
 from ninesight_query.context import Context
 from ninesight_query.errors import ExecutionError
+from ninesight_query.extended import smoothed
 from ninesight_query.histogram_math import negate
 from ninesight_query.plan import subquery_grid
 from ninesight_query.range_functions import RANGE_FUNCTIONS, call_range
@@ -49,7 +50,7 @@ def _evaluate(expr: ir.Expr, grid: Grid, context: Context) -> Evaluated:
         case ir.StringLiteral():
             return Text(expr.value)
         case ir.Selector():
-            return instant(expr, grid, context)
+            return smoothed(expr, grid, context) if expr.extension else instant(expr, grid, context)
         case ir.Negate():
             return _negate(evaluate(expr.expr, grid, context), context)
         case ir.Binary():

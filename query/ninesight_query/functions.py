@@ -127,7 +127,7 @@ def _constant(seconds: Callable[[Context], float]) -> Function:
 
 def _timestamp(node: ir.Call, args: Arguments) -> Block:
     argument = node.args[0]
-    if isinstance(argument, ir.Selector):
+    if isinstance(argument, ir.Selector) and not argument.extension:
         block = instant(argument, args.grid, args.context, timestamps=True)
     else:
         block = args.vector(0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from ninesight_store.contract import Float64, Labels
@@ -14,6 +15,7 @@ from ninesight_query import range_histograms as histogram
 from ninesight_query.block import Block, Bool, without_name
 from ninesight_query.context import Context
 from ninesight_query.errors import ExecutionError
+from ninesight_query.extended import kernel_of
 from ninesight_query.range_grid import apply_to_grid
 from ninesight_query.select import RangeVector, Window
 from ninesight_query.starts import overlapping_rows
@@ -79,14 +81,15 @@ def call_range(name: str, vector: RangeVector, params: Sequence[Float64], contex
     samples = vector.samples
     context.check_cells(len(samples), vector.grid.count)
     values, present = np.zeros((len(samples), steps)), np.zeros((len(samples), steps), np.bool_)
+    kernel = kernel_of(name, vector, context) if vector.extension else partial(_plain, function, params)
     with np.errstate(all="ignore"):
         for window in vector.windows(context, every_step=every_step):
             rows = window.tile.rows
-            values[rows], present[rows] = function.kernel(window, params)
+            values[rows], present[rows] = kernel(window)
             if name in ("rate", "increase") and window.tile.starts is not None:
                 _annotate_overlaps(window, samples.labels, context)
     histograms = None
-    if samples.histograms:
+    if samples.histograms and not vector.extension:
         histograms = apply_to_grid(name, function.handler, vector, params, values, present, context)
     if name in ("rate", "increase"):
         _annotate_counters(vector, present, context)
@@ -95,6 +98,10 @@ def call_range(name: str, vector: RangeVector, params: Sequence[Float64], contex
     if function.keeps_name:
         return block
     return without_name(block, delayed=context.settings.delayed_name_removal)
+
+
+def _plain(function: RangeFunction, params: Sequence[Float64], window: Window) -> tuple[Float64, Bool]:
+    return function.kernel(window, params)
 
 
 def _check_params(name: str, params: Sequence[Float64], context: Context) -> None:

@@ -16,7 +16,7 @@ from ninesight_query.select import Window
 from ninesight_query.starts import began_anew, from_zero
 from ninesight_query.tiles import Tile
 
-__all__ = ["changes", "delta", "idelta", "increase", "irate", "rate", "resets"]
+__all__ = ["add_resets", "changes", "delta", "idelta", "increase", "irate", "rate", "resets"]
 
 Result = tuple[Float64, Bool]
 Params = Sequence[Float64]
@@ -44,7 +44,7 @@ def _extrapolated(window: Window, *, is_counter: bool, is_rate: bool) -> Result:
     first_value = tile.at(window.first)
     result = tile.at(window.last) - first_value
     if is_counter:
-        result = _add_resets(window, result)
+        result = add_resets(window, result)
     first_s = (tile.time_at(window.first) - window.starts_ms) / 1000.0
     last_s = (window.ends_ms - tile.time_at(window.last)) / 1000.0
     sampled_s = (tile.time_at(window.last) - tile.time_at(window.first)) / 1000.0
@@ -75,7 +75,7 @@ def _falls(tile: Tile) -> Bool:
     return falls if tile.starts is None else falls | began_anew(tile.times, tile.starts)
 
 
-def _add_resets(window: Window, result: Float64) -> Float64:
+def add_resets(window: Window, result: Float64) -> Float64:
     """Add, for each reset inside a window, the value just before it."""
     values = window.tile.values
     falls = _falls(window.tile)

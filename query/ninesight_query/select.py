@@ -29,7 +29,12 @@ def shifted(grid: Grid, offset_ms: int, at: ir.At | None, context: Context) -> I
 def selector_span(selector: ir.Selector, range_ms: int, grid: Grid, context: Context) -> tuple[int, int]:
     """Return the first and last time of the samples a selector may need."""
     ends = shifted(grid, selector.offset_ms, selector.at, context)
-    return int(ends[0]) - range_ms + 1, int(ends[-1])
+    start_ms, end_ms = int(ends[0]) - range_ms + 1, int(ends[-1])
+    if selector.extension:
+        start_ms -= context.settings.lookback_ms
+    if selector.extension is ir.Extension.SMOOTHED:
+        end_ms += context.settings.lookback_ms
+    return start_ms, end_ms
 
 
 def instant(selector: ir.Selector, grid: Grid, context: Context, *, timestamps: bool = False) -> Block:
@@ -163,6 +168,9 @@ class RangeVector:
     ends_ms: Int64
     grid: Grid
     range_ms: int
+    extension: ir.Extension = ir.Extension.NONE
+    reach_ms: int = 0
+    """How far beyond the windows an extension looks; their tiles hold that too."""
 
     @property
     def pinned(self) -> bool:
@@ -178,7 +186,8 @@ class RangeVector:
                 ends = np.broadcast_to(ends, grid_ms.shape)
             else:
                 grid_ms = grid_ms[:1]
-        for tile in self.samples.tiles(len(ends), int(starts[0]), int(ends[-1])):
+        low_ms, high_ms = int(starts[0]) - self.reach_ms, int(ends[-1]) + self.reach_ms
+        for tile in self.samples.tiles(len(ends), low_ms, high_ms):
             context.check_deadline()
             yield Window(tile, tile.bounds(starts), tile.bounds(ends), starts, ends, grid_ms)
 
@@ -195,4 +204,7 @@ def range_vector(node: ir.RangeSelector, grid: Grid, context: Context) -> RangeV
     selector = node.selector
     ends = shifted(grid, selector.offset_ms, selector.at, context)
     samples = context.fetch(selector.matchers, *selector_span(selector, node.range_ms, grid, context))
-    return RangeVector(samples.clean(), ends - node.range_ms, ends, grid, node.range_ms)
+    reach_ms = context.settings.lookback_ms if selector.extension else 0
+    return RangeVector(
+        samples.clean(), ends - node.range_ms, ends, grid, node.range_ms, selector.extension, reach_ms
+    )

@@ -42,6 +42,12 @@ class Tile:
         """Whether all rows have the same timestamps."""
         return len(self.times) == 1
 
+    def times_of(self, index: int) -> Int64:
+        """Return the timestamps of one of the rows, padded like `times`."""
+        group = 0 if self.shared else index if self.owner is None else int(self.owner[index])
+        times: Int64 = self.times[group]
+        return times
+
     def cut(self, start: int, stop: int) -> Tile:
         """Return some of the rows, as views."""
         return self._part(slice(start, stop))
