@@ -15,6 +15,7 @@ from ninesight_query import labels as label
 from ninesight_query.aggregate_histograms import aggregate_grid, annotate_ignored
 from ninesight_query.block import Block, Bool
 from ninesight_query.context import Context
+from ninesight_query.label_memo import remembered
 from ninesight_query.over_time import compensated
 from ninesight_query.quantiles import quantile_of_sorted
 
@@ -55,18 +56,23 @@ class Groups:
 
 def groups_of(block: Block, names: Sequence[str], *, without: bool) -> Groups:
     """Group by the named labels, or by all but them and the metric name."""
+    key = ("groups", without, tuple(names))
+    return remembered(block.labels, key, lambda: _groups_of(block.labels, names, without=without))
+
+
+def _groups_of(all_labels: Sequence[Labels], names: Sequence[str], *, without: bool) -> Groups:
     labels: list[Labels]
     if not without and not names:
-        ids, labels = np.zeros(len(block), np.int64), [()] if len(block) else []
+        ids, labels = np.zeros(len(all_labels), np.int64), [()] if len(all_labels) else []
     elif without:
         unwanted = frozenset(names) | {label.METRIC_NAME}
         ids, labels = label.group_ids(
-            block.labels, lambda each: tuple(pair for pair in each if pair[0] not in unwanted)
+            all_labels, lambda each: tuple(pair for pair in each if pair[0] not in unwanted)
         )
     else:
         wanted = frozenset(names)
         ids, labels = label.group_ids(
-            block.labels, lambda each: tuple(pair for pair in each if pair[0] in wanted)
+            all_labels, lambda each: tuple(pair for pair in each if pair[0] in wanted)
         )
     order = np.argsort(ids, kind="stable")
     return Groups(ids, labels, order, np.searchsorted(ids[order], np.arange(len(labels))))

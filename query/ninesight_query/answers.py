@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
+from ninesight_store.contract import Labels
 
 from ninesight_query import labels as label
 from ninesight_query.block import Block, Grid, merge_same_labels
@@ -22,16 +25,20 @@ def finished(block: Block) -> Block:
     if len(rows) < len(block):
         block = block.take(rows)
     if block.drop_name.any():
-        names = [
-            label.drop_metadata(labels) if drop else labels
-            for labels, drop in zip(block.labels, block.drop_name.tolist(), strict=True)
-        ]
+        names: Sequence[Labels]
+        if block.drop_name.all():
+            names = label.without_metadata(block.labels)
+        else:
+            names = [
+                label.drop_metadata(labels) if drop else labels
+                for labels, drop in zip(block.labels, block.drop_name.tolist(), strict=True)
+            ]
         block = Block(names, block.values, block.present, block.drop_name, block.held, block.ordered)
     block = merge_same_labels(block)
     if block.ordered:
         return block
     order = label.ascending(block.labels)
-    if order == list(range(len(block))):
+    if order == [*range(len(block))]:
         return block
     return block.take(order)
 

@@ -191,7 +191,7 @@ def without_name(block: Block, *, delayed: bool) -> Block:
     if delayed:
         marked = np.ones(len(block), np.bool_)
         return Block(block.labels, block.values, block.present, marked, block.held, block.ordered)
-    stripped = [label.drop_metadata(labels) for labels in block.labels]
+    stripped = label.without_metadata(block.labels)
     return merge_same_labels(
         Block(stripped, block.values, block.present, block.drop_name, block.held, block.ordered)
     )
@@ -202,7 +202,7 @@ def merge_same_labels(block: Block) -> Block:
 
     Raises ExecutionError where two stand at one step.
     """
-    if len(set(block.labels)) == len(block.labels):
+    if label.distinct(block.labels):
         return block
     ids, merged = label.group_ids(block.labels, lambda labels: labels)
     exists = block.exists

@@ -8,7 +8,7 @@ holds observations nor cuts an interval.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +17,7 @@ from ninesight_store.contract import Float64, Int64, Labels
 from ninesight_query import labels as label
 from ninesight_query.block import Block, Bool
 from ninesight_query.context import Context
+from ninesight_query.label_memo import remembered
 
 __all__ = ["BUCKET_LABEL", "Cube", "bucket_fraction", "bucket_quantile", "cubes_of"]
 
@@ -48,24 +49,44 @@ class Cube:
 
 def cubes_of(block: Block, context: Context) -> list[Cube]:
     """Gather the floats of a block; series whose `le` is no number are left out, with a warning."""
+    buckets = remembered(block.labels, "buckets", lambda: [_bucket(labels) for labels in block.labels])
     some = np.asarray(block.present.any(axis=1))
+    for row in np.flatnonzero(some).tolist():
+        if buckets[row] is None:
+            labels = block.labels[row]
+            name, text = label.get(labels, label.METRIC_NAME), label.get(labels, BUCKET_LABEL)
+            context.annotations.bad_bucket_label(name, text)
+    if some.all():
+        layout = remembered(block.labels, "cubes", lambda: _layout(buckets, range(len(buckets))))
+    else:
+        layout = _layout(buckets, np.flatnonzero(some).tolist())
+    return [_cube(block, bounds, keys, rows) for bounds, keys, rows in layout]
+
+
+def _bucket(labels: Labels) -> tuple[float, Labels] | None:
+    """Return the upper bound and the labels without it; None where `le` is no number."""
+    bound = _parsed(label.get(labels, BUCKET_LABEL))
+    return None if bound is None else (bound, tuple(pair for pair in labels if pair[0] != BUCKET_LABEL))
+
+
+def _layout(
+    buckets: Sequence[tuple[float, Labels] | None], rows: Iterable[int]
+) -> list[tuple[tuple[float, ...], list[Labels], Int64]]:
+    """Return bounds [B], labels [G] and rows [G, B] of the histograms that have the same bounds."""
     groups: dict[Labels, list[tuple[float, int]]] = {}
-    for row, labels in enumerate(block.labels):
-        if not some[row]:
-            continue
-        text = label.get(labels, BUCKET_LABEL)
-        bound = _parsed(text)
-        if bound is None:
-            context.annotations.bad_bucket_label(label.get(labels, label.METRIC_NAME), text)
-            continue
-        key = tuple(pair for pair in labels if pair[0] != BUCKET_LABEL)
-        groups.setdefault(key, []).append((bound, row))
+    for row in rows:
+        bucket = buckets[row]
+        if bucket is not None:
+            groups.setdefault(bucket[1], []).append((bucket[0], row))
     by_bounds: dict[tuple[float, ...], list[tuple[Labels, list[int]]]] = {}
-    for key, buckets in groups.items():
-        buckets.sort()
-        bounds = tuple(bound for bound, _ in buckets)
-        by_bounds.setdefault(bounds, []).append((key, [row for _, row in buckets]))
-    return [_cube(block, bounds, members) for bounds, members in by_bounds.items()]
+    for key, members in groups.items():
+        members.sort()
+        bounds = tuple(bound for bound, _ in members)
+        by_bounds.setdefault(bounds, []).append((key, [row for _, row in members]))
+    return [
+        (bounds, [key for key, _ in members], np.array([own for _, own in members], np.int64))
+        for bounds, members in by_bounds.items()
+    ]
 
 
 def _parsed(text: str) -> float | None:
@@ -75,15 +96,14 @@ def _parsed(text: str) -> float | None:
         return None
 
 
-def _cube(block: Block, bounds: tuple[float, ...], members: list[tuple[Labels, list[int]]]) -> Cube:
-    rows = np.array([rows for _, rows in members], np.int64)
+def _cube(block: Block, bounds: tuple[float, ...], keys: list[Labels], rows: Int64) -> Cube:
     counts, present = block.values[rows], block.present[rows]
     edges = np.array(bounds)
     if len(set(bounds)) < len(bounds):
         edges, starts = np.unique(edges, return_index=True)
         counts = np.add.reduceat(np.where(present, counts, 0.0), starts, axis=1)
         present = np.logical_or.reduceat(present, starts, axis=1)
-    return Cube([key for key, _ in members], edges, counts, present, list(rows))
+    return Cube(keys, edges, counts, present, list(rows))
 
 
 @dataclass(frozen=True, slots=True)

@@ -141,9 +141,19 @@ def _pair(seconds: bytes, token: bytes) -> bytes:
     return b"[" + seconds + b',"' + token + b'"]'
 
 
-def _pairs(seconds: Sequence[bytes], values: Float64) -> bytes:
+def _openings(seconds: Sequence[bytes]) -> list[bytes]:
+    """Return what stands between the value of one point and that of the next."""
+    return [b'"],[' + each + b',"' for each in seconds]
+
+
+def _pairs(openings: Sequence[bytes], values: Float64) -> bytes:
     """Return `[t,"v"],[t,"v"]`."""
-    return b",".join(map(_pair, seconds, _tokens(values)))
+    if not len(values):
+        return b""
+    parts = [b""] * (2 * len(values))
+    parts[0::2] = openings
+    parts[1::2] = _tokens(values)
+    return b"".join(parts)[3:] + b'"]'
 
 
 def _histogram_pairs(points: Iterable[tuple[bytes, Histogram]]) -> bytes:
@@ -164,13 +174,14 @@ def _matrix_rows(value: Matrix) -> Iterator[bytes]:
     spread: dict[int, list[tuple[int, Histogram]]] = {}
     for (row, column), histogram in value.histograms.items():
         spread.setdefault(row, []).append((column, histogram))
-    full: list[bool] = [bool(row.all()) for row in value.present]
+    openings = _openings(seconds)
+    full = np.asarray(value.present.all(axis=1)).tolist()
     for row, labels in enumerate(value.labels):
         if full[row]:
-            floats = _pairs(seconds, value.values[row])
+            floats = _pairs(openings, value.values[row])
         else:
             columns = np.flatnonzero(value.present[row])
-            floats = _pairs([seconds[k] for k in columns.tolist()], value.values[row][columns])
+            floats = _pairs([openings[k] for k in columns.tolist()], value.values[row][columns])
         points = [
             (seconds[column], point) for column, point in sorted(spread.get(row, ()), key=lambda p: p[0])
         ]
@@ -180,7 +191,7 @@ def _matrix_rows(value: Matrix) -> Iterator[bytes]:
 
 def _ragged_rows(value: Ragged) -> Iterator[bytes]:
     for row, labels in enumerate(value.labels):
-        floats = _pairs(encode_seconds(value.timestamps[row]), value.values[row])
+        floats = _pairs(_openings(encode_seconds(value.timestamps[row])), value.values[row])
         points = value.histograms[row] if value.histograms else ()
         times = encode_seconds(np.array([time for time, _ in points], np.int64))
         yield _row(labels, floats, _histogram_pairs(zip(times, (h for _, h in points), strict=True)))

@@ -152,7 +152,9 @@ def _both(
         for group, key in enumerate(cube.labels):
             if key in clash:
                 exists[group] &= ~clash[key]
-        drop_name = np.array([bool(block.drop_name[rows].any()) for rows in cube.rows])
+        drop_name = np.zeros(len(cube.labels), np.bool_)
+        if block.drop_name.any():
+            drop_name = np.array([bool(block.drop_name[rows].any()) for rows in cube.rows])
         parts.append(Block(cube.labels, classic(cube), exists, drop_name))
     has = block.has_histogram
     if has is not None:

@@ -19,6 +19,7 @@ from ninesight_query import ir
 from ninesight_query import labels as label
 from ninesight_query.block import Block, Bool
 from ninesight_query.errors import ExecutionError
+from ninesight_query.label_memo import remembered
 
 __all__ = ["Pairs", "match_ids", "pair_up", "result_labels"]
 
@@ -39,15 +40,20 @@ class Pairs:
 
 def match_ids(left: Block, right: Block, matching: ir.Matching) -> tuple[Int64, Int64, int]:
     """Number the match groups of both sides alike; also their number."""
-    signature = label.signature_of(matching.on, matching.labels)
     seen: dict[Labels, int] = {}
     sides = []
     for block in (left, right):
         ids = np.empty(len(block), np.int64)
-        for row, labels in enumerate(block.labels):
-            ids[row] = seen.setdefault(signature(labels), len(seen))
+        for row, labels in enumerate(_signatures(block.labels, matching)):
+            ids[row] = seen.setdefault(labels, len(seen))
         sides.append(ids)
     return sides[0], sides[1], len(seen)
+
+
+def _signatures(labels: Sequence[Labels], matching: ir.Matching) -> list[Labels]:
+    signature = label.signature_of(matching.on, matching.labels)
+    key = ("signatures", matching.on, tuple(matching.labels))
+    return remembered(labels, key, lambda: [signature(each) for each in labels])
 
 
 def pair_up(many: Block, one: Block, many_ids: Int64, one_ids: Int64, matching: ir.Matching) -> Pairs:

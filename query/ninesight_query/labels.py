@@ -7,18 +7,23 @@ from collections.abc import Callable, Collection, Sequence
 import numpy as np
 from ninesight_store.contract import Int64, Labels
 
+from ninesight_query.label_memo import remembered
+
 __all__ = [
     "METADATA_LABELS",
     "METRIC_NAME",
     "ascending",
+    "distinct",
     "drop_metadata",
     "get",
     "group_ids",
     "keep",
+    "metric_names",
     "remove",
     "show",
     "signature_of",
     "with_label",
+    "without_metadata",
 ]
 
 METRIC_NAME = "__name__"
@@ -37,6 +42,16 @@ def get(labels: Labels, name: str) -> str:
 def drop_metadata(labels: Labels) -> Labels:
     """Return the labels without the metric's name, type and unit."""
     return tuple(pair for pair in labels if pair[0] not in METADATA_LABELS)
+
+
+def without_metadata(all_labels: Sequence[Labels]) -> list[Labels]:
+    """Return the labels of many series without their names, types and units. Shared: nobody changes the list."""
+    return remembered(all_labels, "bare", lambda: [drop_metadata(labels) for labels in all_labels])
+
+
+def distinct(all_labels: Sequence[Labels]) -> bool:
+    """Whether no two series have the same labels."""
+    return remembered(all_labels, "distinct", lambda: len(set(all_labels)) == len(all_labels))
 
 
 def keep(labels: Labels, names: Collection[str]) -> Labels:
@@ -90,5 +105,10 @@ def group_ids(
 
 
 def ascending(all_labels: Sequence[Labels]) -> list[int]:
-    """Return the rows in the order of their labels (Prometheus' labels.Compare)."""
-    return sorted(range(len(all_labels)), key=all_labels.__getitem__)
+    """Return the rows in the order of their labels (Prometheus' labels.Compare). Shared: nobody changes the list."""
+    return remembered(all_labels, "order", lambda: sorted(range(len(all_labels)), key=all_labels.__getitem__))
+
+
+def metric_names(all_labels: Sequence[Labels]) -> list[str]:
+    """Return the metric name of many series. Shared: nobody changes the list."""
+    return remembered(all_labels, "names", lambda: [get(labels, METRIC_NAME) for labels in all_labels])

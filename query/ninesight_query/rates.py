@@ -40,14 +40,15 @@ def delta(window: Window, _: Params) -> Result:
 
 
 def _extrapolated(window: Window, *, is_counter: bool, is_rate: bool) -> Result:
-    tile = window.tile
-    first_value = tile.at(window.first)
-    result = tile.at(window.last) - first_value
+    tile, first, last = window.tile, window.first, window.last
+    first_value = tile.at(first)
+    result = tile.at(last) - first_value
     if is_counter:
         result = add_resets(window, result)
-    first_s = (tile.time_at(window.first) - window.starts_ms) / 1000.0
-    last_s = (window.ends_ms - tile.time_at(window.last)) / 1000.0
-    sampled_s = (tile.time_at(window.last) - tile.time_at(window.first)) / 1000.0
+    first_ms, last_ms = tile.time_at(first), tile.time_at(last)
+    first_s = (first_ms - window.starts_ms) / 1000.0
+    last_s = (window.ends_ms - last_ms) / 1000.0
+    sampled_s = (last_ms - first_ms) / 1000.0
     spacing_s = sampled_s / (window.count - 1)
     threshold_s = spacing_s * 1.1
     to_start_s = np.where(first_s >= threshold_s, spacing_s / 2.0, first_s)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from ninesight_store.contract import Int64
@@ -146,6 +147,18 @@ class Window:
             return None
         pairs = zip(self.low[0].tolist(), self.high[0].tolist(), strict=True)
         return ((step, slice(low, high)) for step, (low, high) in enumerate(pairs) if high > low)
+
+    def groups(self) -> Iterator[Window]:
+        """Yield the window of each group of rows with the same timestamps; itself where that is no gain."""
+        owner = self.tile.owner
+        if owner is None:
+            yield self
+            return
+        edges = [0, *(np.flatnonzero(np.diff(owner)) + 1).tolist(), len(owner)]
+        for start, stop in pairwise(edges):
+            low, high = self.low[start : start + 1], self.high[start : start + 1]
+            tile = self.tile.cut(start, stop)
+            yield Window(tile, low, high, self.starts_ms, self.ends_ms, self.grid_ms)
 
     def rows(self, which: Int64) -> Window:
         """Return the window of some of the tile's rows."""

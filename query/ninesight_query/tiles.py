@@ -20,6 +20,9 @@ T = TypeVar("T", np.float64, np.int64)
 
 SHARED_ROWS_MIN = 12
 PATTERN_ROUNDS_MAX = 3
+_ROWS_SEARCHED_MAX = 8
+_CELLS_COMPARED_MAX = 1 << 16
+"""Up to here comparing every time is faster than one search a row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +72,8 @@ class Tile:
 
     def within(self, start_ms: int, end_ms: int) -> Tile:
         """Return the columns that hold all samples of start < t <= end, as views."""
-        lows = [int(times.searchsorted(start_ms, "right")) for times in self.times]
-        highs = [int(times.searchsorted(end_ms, "right")) for times in self.times]
-        low, high = min(lows), max(highs)
+        lows, highs = (_counts(self.times, np.array([edge], np.int64)) for edge in (start_ms, end_ms))
+        low, high = int(lows.min()), int(highs.max())
         if low == 0 and high == self.values.shape[1]:
             return self
         starts = None if self.starts is None else self.starts[:, low:high]
@@ -79,11 +81,7 @@ class Tile:
 
     def bounds(self, edges: Int64) -> Int64:
         """Return how many samples of each row lie at or before each edge: [1, T] or [R, T]."""
-        if self.shared:
-            return np.searchsorted(self.times[0], edges, "right")[None, :]
-        out = np.empty((len(self.times), len(edges)), np.int64)
-        for row, times in enumerate(self.times):
-            out[row] = times.searchsorted(edges, "right")
+        out = _counts(self.times, edges)
         return out if self.owner is None else out[self.owner]
 
     def at(self, index: Int64) -> Float64:
@@ -105,6 +103,16 @@ class Tile:
         else:
             found = np.take_along_axis(np.broadcast_to(self.times, self.values.shape), index, axis=1)
         return found
+
+
+def _counts(times: Int64, edges: Int64) -> Int64:
+    """Return how many times of each row lie at or before each edge: [G, T]."""
+    if len(times) > _ROWS_SEARCHED_MAX and len(edges) == 1 and times.size <= _CELLS_COMPARED_MAX:
+        return np.asarray(np.count_nonzero(times <= edges[0], axis=1), np.int64)[:, None]
+    out = np.empty((len(times), len(edges)), np.int64)
+    for row, each in enumerate(times):
+        out[row] = each.searchsorted(edges, "right")
+    return out
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from ninesight_store.pieces import Run
 __all__ = ["FAR_FUTURE", "DisorderError", "Sheet", "Strip", "appended", "packed", "strips_of_run"]
 
 FAR_FUTURE = int(np.iinfo(np.int64).max)
-_OWN_ROWS_MIN = 12
+_OWN_ROWS_MIN = 32
 """Groups from this size on get a sheet of their own: readers take whole columns of it."""
 _OWN_GROUPS_MAX = 8
 """So few groups get sheets of their own, whatever their size."""
