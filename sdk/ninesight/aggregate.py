@@ -14,7 +14,7 @@ from ninesight.accelerator import Timer
 from ninesight.events import BATCH, CALL, DEVICE, LOOKUP, OWN, STAGE, TOKENS
 from ninesight.faults import Faults
 from ninesight.series import ModelSeries
-from ninesight.slots import Buffers, Event, Point, take
+from ninesight.slots import FAR, Buffers, Event, Point, take
 
 __all__ = ["Aggregator"]
 
@@ -48,6 +48,10 @@ class Aggregator:
                     taken = take(slot.values)
                     calls[slot.point] += taken
                     self.taken += len(taken)
+                    if slot.gap < FAR:
+                        # The pick is so many calls nearer. A call that ends just now may be picked twice or not at all.
+                        slot.gap = max(0, slot.gap - len(taken))
+                        slot.until = min(slot.limit, slot.gap)
                     longest = max(longest, len(taken))
                 more = take(buffer.events)
                 events += more
@@ -59,6 +63,8 @@ class Aggregator:
             self._count_calls(calls)
             self._count_events(events)
             self._count_device()
+            if self._buffers.keeper is not None:
+                self._buffers.keeper.settle()
         return longest
 
     def _count_calls(self, calls: dict[Point, list[float]]) -> None:

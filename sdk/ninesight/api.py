@@ -138,13 +138,26 @@ def observe(
     return decorate if fn is None else decorate(fn)
 
 
-def call(model: str, version: str = "1", labels: Mapping[str, object] | None = None) -> Call:
-    """Return a call to enter with `with`: the same record, under explicit control."""
+def call(
+    model: str, version: str = "1", labels: Mapping[str, object] | None = None, traceparent: str = ""
+) -> Call:
+    """Return a call to enter with `with`: the same record, under explicit control.
+
+    `traceparent` is the W3C header of the request, if it came with one: its trace is continued.
+    """
+    if traceparent:
+        traced = call(model, version, labels)
+        traced.continue_trace(traceparent)
+        return traced
     return Call(RUNTIME.series(model, version, tuple(labels.items()) if labels else ()))
 
 
 def stage(name: str) -> Stage:
     """Return a context manager that times a stage of the running call; outside a call it records nothing."""
+    if RUNTIME.buffers.keeper is not None:
+        # The call that runs now must be an object: its trace has its stages as children.
+        call = running_call(RUNTIME.buffers)
+        return Stage(name, None if call is None else call.series, call)
     return Stage(name, running_series(RUNTIME.buffers))
 
 

@@ -7,6 +7,7 @@ or number is counted, told once, and the call is recorded without it.
 from __future__ import annotations
 
 from contextvars import ContextVar, Token
+from math import inf
 from time import perf_counter
 from types import TracebackType
 from typing import Self
@@ -15,10 +16,12 @@ from ninesight.accelerator import Measured
 from ninesight.checks import amount, whole
 from ninesight.contract import Outcome, ServedBy
 from ninesight.events import CALL, DEVICE, STAGE
+from ninesight.keeper import begin_trace
 from ninesight.pace import Pace
 from ninesight.series import ModelSeries
 from ninesight.slots import Buffers, Slot
 from ninesight.stages import Stage
+from ninesight.traces import Trace, parse_traceparent
 
 __all__ = ["Call", "NoCall", "running_call", "running_series"]
 
@@ -38,9 +41,11 @@ class Call:
         "_served_by",
         "_start",
         "_token",
+        "_trace",
         "_waiting_since",
         "duration_s",
         "finished",
+        "outer",
         "series",
     )
 
@@ -56,6 +61,9 @@ class Call:
         self._token: Token[Call | None] | None = None
         self._pace: Pace | None = None
         self._waiting_since = 0.0
+        self._trace: Trace | None = None
+        self.outer: Call | None = None
+        """The call that this one runs in, while traces are on."""
 
     def outcome(self, outcome: str) -> None:
         """Say how the call ends; it wins over what an exception or a result would say."""
@@ -114,6 +122,16 @@ class Call:
             self.series.running.add(self)
             was.running.discard(self)
 
+    def attribute(self, key: str, value: object) -> None:
+        """Say something for the trace, should this call be worth one: a text, number or bool; the first 32 are kept."""
+        if self.series.buffers.keeper is not None:
+            self.trace.note(key, value)
+
+    def continue_trace(self, traceparent: str) -> None:
+        """Continue the trace of whoever asked: the W3C `traceparent` header of the request. A wrong one is passed over."""
+        if self.series.buffers.keeper is not None and (found := parse_traceparent(traceparent)) is not None:
+            self.trace.trace_id, self.trace.parent_id = found
+
     def enqueue(self) -> None:
         """Say that the call begins to wait for a batch; an `Execution` that takes it up records how long."""
         self._waiting_since = perf_counter()
@@ -127,15 +145,48 @@ class Call:
             )
         else:
             self.series.buffers.here().put((STAGE, self.series, stage, seconds))
+            self.note_stage(stage, perf_counter() - seconds, seconds)
+
+    def note_stage(self, stage: str, start_s: float, duration_s: float) -> None:
+        """Keep a stage for the trace, should there be one; it began at this clock reading."""
+        if self.series.buffers.keeper is not None:
+            self.trace.note_stage(stage, start_s, duration_s)
 
     def stage(self, name: str) -> Stage:
         """Return a context manager that times a stage of this call."""
-        return Stage(name, self.series)
+        return Stage(name, self.series, self)
 
     @property
     def judged(self) -> bool:
         """True once somebody said how the call ends."""
         return self._outcome is not None
+
+    @property
+    def trace(self) -> Trace:
+        """Notes for the trace, made on first use."""
+        if self._trace is None:
+            self._trace = begin_trace(self.outer)
+        return self._trace
+
+    @property
+    def trace_if_any(self) -> Trace | None:
+        """Notes for the trace, if something was noted."""
+        return self._trace
+
+    @property
+    def traceparent(self) -> str:
+        """The W3C header for requests that this call makes itself; empty while traces are off."""
+        return "" if self.series.buffers.keeper is None else self.trace.traceparent
+
+    @property
+    def answered_by(self) -> str:
+        """Who gave the answer, as said so far."""
+        return self._served_by
+
+    @property
+    def told_tokens(self) -> tuple[int, int, int]:
+        """Tokens (input, output, cached) so far."""
+        return (0, 0, 0) if self._pace is None else self._pace.told
 
     @property
     def pace(self) -> Pace:
@@ -154,10 +205,20 @@ class Call:
         if self._start or self.finished:
             self.series.faults.refuse("a call may be entered once", self.series.model, "take a new call")
             return
-        self.series.buffers.here()
+        buffers = self.series.buffers
+        buffers.here()
+        if buffers.keeper is not None:
+            self.outer = running_call(buffers)
         self.series.running.add(self)
         self._token = _running.set(self)
         self._start = perf_counter()
+
+    def began(self, start_s: float | None) -> None:
+        """Take over a call that began, as a plain one, at this clock reading."""
+        self._start = start_s or perf_counter()
+        buffers = self.series.buffers
+        if buffers.keeper is not None:
+            self.outer = running_call(buffers, self._start)
 
     def end(self, error: BaseException | None = None) -> None:
         """Stop the clock and record. A second end changes nothing."""
@@ -182,6 +243,8 @@ class Call:
         here.put((CALL, series, outcome, self._served_by, duration_s, predictions))
         if self._pace is not None:
             here.put(self._pace.event(series))
+        if series.buffers.keeper is not None:
+            series.buffers.keeper.ended(self, outcome, duration_s, error)
 
     def suspend(self) -> None:
         """Stop being the running call of this context, without ending (a generator between two items)."""
@@ -231,6 +294,11 @@ class NoCall(Call):
         """Return a stage that is not recorded."""
         return Stage(name, None)
 
+    @property
+    def traceparent(self) -> str:
+        """Empty: there is no call."""
+        return ""
+
 
 def _nothing(self: Call, *args: object, **kwargs: object) -> None:
     """Do nothing."""
@@ -242,7 +310,7 @@ def _silence(*names: str) -> None:
 
 
 _silence("outcome", "served_by", "predictions", "tokens", "token", "accelerator_seconds", "labels")
-_silence("enqueue", "add_stage", "begin", "end")
+_silence("enqueue", "add_stage", "begin", "end", "attribute", "continue_trace")
 
 
 def running_series(buffers: Buffers) -> ModelSeries | None:
@@ -253,26 +321,27 @@ def running_series(buffers: Buffers) -> ModelSeries | None:
     return None if call is None else call.series
 
 
-def running_call(buffers: Buffers) -> Call | None:
-    """Return the innermost call running here, made an object if it was not one yet."""
-    call, slot = _innermost(buffers)
+def running_call(buffers: Buffers, before_s: float = inf) -> Call | None:
+    """Return the innermost call running here that began before a moment, made an object if it was not one yet."""
+    call, slot = _innermost(buffers, before_s)
     if slot is None:
         return call
     if slot.call is None:
         slot.call = Call(slot.point.series, slot.point.predictions)
+        slot.call.began(slot.start)
     return slot.call
 
 
-def _innermost(buffers: Buffers) -> tuple[Call | None, Slot | None]:
+def _innermost(buffers: Buffers, before_s: float = inf) -> tuple[Call | None, Slot | None]:
     """Find the running call: an object of this context, or a plain call on this thread, whichever began later."""
     call = _running.get()
-    if call is not None and call.finished:
+    if call is not None and (call.finished or call.started_at >= before_s):
         call = None
     latest = -1.0 if call is None else call.started_at
     found = None
     for slot in buffers.slots_here():
         start = slot.start
-        if start is not None and start >= latest:
+        if start is not None and latest <= start < before_s:
             latest = start
             found = slot
     return call, found

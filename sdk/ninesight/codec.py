@@ -5,7 +5,16 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from ninesight.contract import Family, HistogramPoint, HistogramValue, Kind, Labels, NumberPoint, Snapshot
+from ninesight.contract import (
+    Exemplar,
+    Family,
+    HistogramPoint,
+    HistogramValue,
+    Kind,
+    Labels,
+    NumberPoint,
+    Snapshot,
+)
 
 __all__ = ["FORMAT", "decode", "encode"]
 
@@ -22,7 +31,7 @@ def encode(snapshot: Snapshot, **more: Any) -> bytes:
             family.help,
             family.across,
             [[point.labels, point.value] for point in family.numbers],
-            [[point.labels, _of_histogram(point.value)] for point in family.histograms],
+            [[point.labels, _of_histogram(point.value), point.exemplars] for point in family.histograms],
         ]
         for family in snapshot.families
     ]
@@ -71,9 +80,15 @@ def _family(row: Any) -> Family:
         unit,
         help_text,
         tuple(NumberPoint(_labels(labels), float(value)) for labels, value in numbers),
-        tuple(HistogramPoint(_labels(labels), _histogram(value)) for labels, value in histograms),
+        tuple(map(_point, histograms)),
         across,
     )
+
+
+def _point(row: Any) -> HistogramPoint:
+    labels, value, exemplars = row
+    kept = (Exemplar(float(v), int(t), int(trace_id), int(span_id)) for v, t, trace_id, span_id in exemplars)
+    return HistogramPoint(_labels(labels), _histogram(value), tuple(kept))
 
 
 def _labels(pairs: Any) -> Labels:

@@ -13,10 +13,15 @@ from itertools import pairwise
 from math import isfinite
 from typing import Any
 
+from ninesight.environment import from_environment
 from ninesight.errors import ConfigError
 from ninesight.outcomes import checked_outcomes
 
-__all__ = ["DURATION_BOUNDS", "SdkConfig", "bounds_of", "config_from", "metrics_url"]
+__all__ = ["DURATION_BOUNDS", "SdkConfig", "bounds_of", "config_from", "otlp_url"]
+
+PROTOCOLS = ("http/protobuf", "grpc")
+TEMPORALITIES = ("cumulative", "delta")
+SIGNALS = ("metrics", "traces")
 
 DURATION_BOUNDS = (
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,
@@ -34,6 +39,12 @@ class SdkConfig:
     """`instance` of every series; empty means host name and process id, so that workers stay apart."""
     otlp_endpoint: str | None = None
     """Where to push, e.g. http://127.0.0.1:9901; /v1/metrics is added unless it is there. None: no push."""
+    otlp_protocol: str = "http/protobuf"
+    """http/protobuf or grpc (needs `ninesight[grpc]`)."""
+    otlp_temporality: str = "cumulative"
+    """cumulative, or delta: what came since the last push that was taken."""
+    otlp_traces_endpoint: str | None = None
+    """Where traces go, if not where metrics do; /v1/traces is added unless it is there."""
     otlp_headers: Mapping[str, str] = field(default_factory=dict)
     """Sent with each push, e.g. an authorization. Never logged."""
     export_interval_s: float = 5.0
@@ -56,6 +67,14 @@ class SdkConfig:
     """Different sets of own labels, of all models together and of each metric of your own."""
     multiprocess_dir: str | None = None
     """A folder of this host that all workers of one server share: any of them then answers, and pushes, for all."""
+    traces: bool = False
+    """True keeps traces of calls worth it: each failure, the slowest of each window, a random share."""
+    trace_share: float = 0.001
+    """Share of all calls that is kept by chance, 0 to 1."""
+    trace_window_s: float = 10.0
+    """Seconds of which the slowest call of each model version is kept, at least 0.1."""
+    traces_waiting_max: int = 2048
+    """Kept calls that may wait for export; more are dropped and counted."""
     outcomes: Mapping[type[BaseException], str] = field(default_factory=dict)
     """What exceptions of your own stand for, e.g. {QueueFull: "shed"}."""
     resource_attributes: Mapping[str, str] = field(default_factory=dict)
@@ -69,6 +88,13 @@ class SdkConfig:
         _check_int("stages_max", self.stages_max, 0)
         _check_int("label_values_max", self.label_values_max, 1)
         _check_int("label_sets_max", self.label_sets_max, 1)
+        _check_int("traces_waiting_max", self.traces_waiting_max, 1)
+        _check_number("trace_window_s", self.trace_window_s, 0.1, "s")
+        _check_number("trace_share", self.trace_share, 0.0, "(a share of 1)")
+        if self.trace_share > 1.0:
+            raise ConfigError(f"trace_share must be at most 1, got {self.trace_share!r}; write 0.01 for 1 %")
+        _check_word("otlp_protocol", self.otlp_protocol, PROTOCOLS)
+        _check_word("otlp_temporality", self.otlp_temporality, TEMPORALITIES)
         checked_outcomes(self.outcomes)
         if self.multiprocess_dir is not None and find_spec("fcntl") is None:
             raise ConfigError(
@@ -78,8 +104,19 @@ class SdkConfig:
         _check_bounds(self.buckets)
         if not self.service_name:
             raise ConfigError("service_name must not be empty, got ''; leave it out for the default")
-        if self.otlp_endpoint is not None:
-            metrics_url(self.otlp_endpoint)
+        for endpoint in (self.otlp_endpoint, self.otlp_traces_endpoint):
+            if endpoint is not None:
+                otlp_url(endpoint, "metrics")
+        if self.otlp_protocol == "grpc" and self.otlp_endpoint is not None and find_spec("grpc") is None:
+            raise ConfigError(
+                "otlp_protocol must be http/protobuf where grpcio is not installed, got 'grpc'; "
+                "pip install 'ninesight[grpc]'"
+            )
+
+    @property
+    def export_timeout_s(self) -> float:
+        """Seconds that one push may take: the interval, between 1 and 10."""
+        return max(1.0, min(10.0, self.export_interval_s))
 
     @property
     def resource(self) -> dict[str, str]:
@@ -96,8 +133,8 @@ def _host() -> str:
     return os.uname().nodename if hasattr(os, "uname") else os.environ.get("COMPUTERNAME", "localhost")
 
 
-def metrics_url(endpoint: str) -> str:
-    """Return the URL to push metrics to. Raises ConfigError unless the endpoint is an http(s) URL."""
+def otlp_url(endpoint: str, signal: str, protocol: str = "http/protobuf") -> str:
+    """Return the URL of a signal (metrics, traces). Raises ConfigError unless the endpoint is an http(s) URL."""
     from urllib.parse import urlsplit
 
     try:
@@ -111,9 +148,12 @@ def metrics_url(endpoint: str) -> str:
             f"otlp_endpoint must be an http:// or https:// URL with a host, got {endpoint!r}; "
             "write e.g. http://127.0.0.1:9901"
         )
-    if parts.path.endswith("/v1/metrics") or parts.query:
+    if protocol == "grpc" or parts.query:
         return endpoint
-    return endpoint.rstrip("/") + "/v1/metrics"
+    base = endpoint.rstrip("/")
+    for known in SIGNALS:
+        base = base.removesuffix(f"/v1/{known}")
+    return f"{base}/v1/{signal}"
 
 
 def config_from(environment: Mapping[str, str], base: SdkConfig | None = None, **given: Any) -> SdkConfig:
@@ -130,101 +170,7 @@ def config_from(environment: Mapping[str, str], base: SdkConfig | None = None, *
         told["buckets"] = bounds_of(told["buckets"])
     if base is not None:
         return replace(base, **told)
-    return SdkConfig(**{**_from_environment(environment), **told})
-
-
-def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
-    attributes = _pairs(environment.get("OTEL_RESOURCE_ATTRIBUTES", ""), "OTEL_RESOURCE_ATTRIBUTES")
-    found: dict[str, Any] = {"resource_attributes": attributes}
-    if name := environment.get("OTEL_SERVICE_NAME") or attributes.get("service.name"):
-        found["service_name"] = name
-    if instance := attributes.get("service.instance.id"):
-        found["instance"] = instance
-    endpoint = environment.get("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT") or environment.get(
-        "OTEL_EXPORTER_OTLP_ENDPOINT"
-    )
-    if endpoint:
-        found["otlp_endpoint"] = endpoint
-    for key in ("OTEL_EXPORTER_OTLP_METRICS_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS"):
-        if environment.get(key):
-            found["otlp_headers"] = _pairs(environment[key], key)
-            break
-    if interval := environment.get("OTEL_METRIC_EXPORT_INTERVAL"):
-        found["export_interval_s"] = _number(interval, "OTEL_METRIC_EXPORT_INTERVAL") / 1000.0
-    if environment.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
-        found["enabled"] = False
-    for key, read in _READERS.items():
-        name = f"NINESIGHT_{key.upper()}"
-        if text := environment.get(name):
-            found[key] = read(text, name)
-    return found
-
-
-def _text(text: str, name: str) -> str:
-    return text.strip()
-
-
-def _number(text: str, name: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise ConfigError(f"{name} must be a number, got {text!r}; write e.g. 5") from None
-
-
-def _whole(text: str, name: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise ConfigError(f"{name} must be a whole number, got {text!r}; write e.g. 1024") from None
-
-
-def _switch(text: str, name: str) -> bool:
-    word = text.strip().lower()
-    if word in {"1", "true", "yes", "on"}:
-        return True
-    if word in {"0", "false", "no", "off"}:
-        return False
-    raise ConfigError(f"{name} must be true or false, got {text!r}; write {name}=false to turn recording off")
-
-
-def _bounds(text: str, name: str) -> tuple[float, ...]:
-    return tuple(_number(part, name) for part in text.split(","))
-
-
-def _pairs(text: str, name: str) -> dict[str, str]:
-    """Read `key=value,key=value` with percent-encoded values (W3C baggage, as OpenTelemetry does)."""
-    if not text:
-        return {}
-    from urllib.parse import unquote
-
-    pairs = {}
-    for item in filter(None, map(str.strip, text.split(","))):
-        key, equals, value = item.partition("=")
-        if not equals or not key.strip():
-            # A header's value may be a secret: the message shows none of it.
-            raise ConfigError(
-                f"{name} must be key=value pairs joined by commas; an entry has no key or no '='"
-            )
-        pairs[key.strip()] = unquote(value.strip())
-    return pairs
-
-
-_READERS = {
-    "service_name": _text,
-    "instance": _text,
-    "otlp_endpoint": _text,
-    "otlp_headers": _pairs,
-    "export_interval_s": _number,
-    "buckets": _bounds,
-    "enabled": _switch,
-    "buffer_records_max": _whole,
-    "histogram_buckets_max": _whole,
-    "models_max": _whole,
-    "stages_max": _whole,
-    "label_values_max": _whole,
-    "label_sets_max": _whole,
-    "multiprocess_dir": _text,
-}
+    return SdkConfig(**{**from_environment(environment), **told})
 
 
 def bounds_of(given: Sequence[float]) -> tuple[float, ...]:
@@ -254,3 +200,8 @@ def _check_number(name: str, value: float, least: float, unit: str) -> None:
 def _check_int(name: str, value: int, least: int) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
         raise ConfigError(f"{name} must be a whole number of at least {least}, got {value!r}; raise {name}")
+
+
+def _check_word(name: str, word: str, words: Sequence[str]) -> None:
+    if word not in words:
+        raise ConfigError(f"{name} must be one of {', '.join(words)}, got {word!r}; choose one of them")

@@ -18,6 +18,7 @@ from ninesight.buckets import relative_error, upper_bound
 __all__ = [
     "OTHER",
     "STAGES",
+    "Exemplar",
     "Exporter",
     "Family",
     "HistogramPoint",
@@ -125,11 +126,22 @@ class NumberPoint(NamedTuple):
     value: float
 
 
+class Exemplar(NamedTuple):
+    """One counted value whose call was kept as a trace."""
+
+    value: float
+    time_ns: int
+    trace_id: int
+    span_id: int
+
+
 class HistogramPoint(NamedTuple):
     """One histogram."""
 
     labels: Labels
     value: HistogramValue
+    exemplars: tuple[Exemplar, ...] = ()
+    """The latest of each classic bucket, by value."""
 
 
 class Family(NamedTuple):
@@ -186,6 +198,10 @@ class Stats:
     """Snapshots delivered."""
     export_failures: int = 0
     """Snapshots not delivered."""
+    traces_waiting: int = 0
+    """Kept calls that wait for export."""
+    traces_dropped: int = 0
+    """Calls worth a trace that did not fit, or that the receiver never took."""
     threads: int = 0
     """Threads with a buffer now."""
     buffered: int = 0

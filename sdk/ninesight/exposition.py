@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from ninesight.contract import Family, HistogramValue, Kind, Snapshot
+from ninesight.contract import Exemplar, Family, HistogramValue, Kind, Snapshot
 from ninesight.forks import importing
 
 if TYPE_CHECKING:
@@ -50,11 +51,22 @@ def _metric(family: Family) -> Metric:
         metric.add_sample(family.name, dict(number.labels), number.value)
     for histogram in family.histograms:
         labels = dict(histogram.labels)
-        for le, count in classic_buckets(histogram.value):
-            metric.add_sample(f"{family.name}_bucket", {**labels, "le": le}, count)
+        kept = {bisect_left(histogram.value.bounds, item.value): item for item in histogram.exemplars}
+        for place, (le, count) in enumerate(classic_buckets(histogram.value)):
+            exemplar = _exemplar(kept[place]) if place in kept else None
+            metric.add_sample(f"{family.name}_bucket", {**labels, "le": le}, count, exemplar=exemplar)
         metric.add_sample(f"{family.name}_count", labels, float(histogram.value.count))
         metric.add_sample(f"{family.name}_sum", labels, histogram.value.sum)
     return metric
+
+
+def _exemplar(exemplar: Exemplar) -> Any:
+    """OpenMetrics carries it, with the ids as OpenTelemetry writes them; text 0.0.4 leaves it out."""
+    with importing():
+        from prometheus_client.samples import Exemplar as Sampled
+
+    ids = {"trace_id": f"{exemplar.trace_id:032x}", "span_id": f"{exemplar.span_id:016x}"}
+    return Sampled(ids, exemplar.value, exemplar.time_ns / 1e9)
 
 
 def _bound_text(bound: float) -> str:

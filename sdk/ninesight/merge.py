@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterable
 
-from ninesight.contract import Family, HistogramPoint, HistogramValue, Kind, NumberPoint, Snapshot
+from ninesight.contract import Exemplar, Family, HistogramPoint, Kind, NumberPoint, Snapshot
 from ninesight.histogram import Histogram
 
 __all__ = ["counts_only", "merged"]
@@ -49,22 +50,25 @@ def _both(one: Family, other: Family, buckets_max: int, refused: Callable[[str],
     numbers = dict(one.numbers)
     for labels, number in other.numbers:
         numbers[labels] = add(numbers[labels], number) if labels in numbers else number
-    histograms = dict(one.histograms)
-    for labels, value in other.histograms:
-        known = histograms.get(labels)
+    histograms = {point.labels: point for point in one.histograms}
+    for point in other.histograms:
+        known = histograms.get(point.labels)
         if known is None:
-            histograms[labels] = value
-        elif known.bounds == value.bounds:
-            histograms[labels] = _sum(known, value, buckets_max)
+            histograms[point.labels] = point
+        elif known.value.bounds == point.value.bounds:
+            histograms[point.labels] = _sum(known, point, buckets_max)
         else:
             refused(one.name)
     return one._replace(
         numbers=tuple(NumberPoint(*item) for item in numbers.items()),
-        histograms=tuple(HistogramPoint(*item) for item in histograms.items()),
+        histograms=tuple(histograms.values()),
     )
 
 
-def _sum(one: HistogramValue, other: HistogramValue, buckets_max: int) -> HistogramValue:
-    whole = Histogram.of(one, buckets_max=buckets_max)
-    whole.merge(Histogram.of(other, buckets_max=buckets_max))
-    return whole.value()
+def _sum(one: HistogramPoint, other: HistogramPoint, buckets_max: int) -> HistogramPoint:
+    whole = Histogram.of(one.value, buckets_max=buckets_max)
+    whole.merge(Histogram.of(other.value, buckets_max=buckets_max))
+    latest: dict[int, Exemplar] = {}
+    for exemplar in sorted((*one.exemplars, *other.exemplars), key=lambda item: item.time_ns):
+        latest[bisect_left(whole.bounds, exemplar.value)] = exemplar
+    return HistogramPoint(one.labels, whole.value(), tuple(item for _, item in sorted(latest.items())))

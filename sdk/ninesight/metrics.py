@@ -139,6 +139,16 @@ _ROWS = (
     MetricInfo(
         "ninesight_sdk_export_failures_total", Kind.COUNTER, "{export}", "Exports that were not taken.", ()
     ),
+    MetricInfo(
+        "ninesight_sdk_traces_kept_total", Kind.COUNTER, "{call}", "Calls that were worth a trace.", ()
+    ),
+    MetricInfo(
+        "ninesight_sdk_traces_dropped_total",
+        Kind.COUNTER,
+        "{call}",
+        "Calls worth a trace that did not fit, or were never taken.",
+        (),
+    ),
 )
 
 METRICS = {row.name: row for row in _ROWS}

@@ -13,10 +13,11 @@ from collections.abc import Callable
 from time import perf_counter
 from typing import Any, TypeVar
 
-from ninesight.calls import Call
+from ninesight.calls import Call, running_call
 from ninesight.errors import ConfigError
 from ninesight.events import CALL
 from ninesight.judge import Judge
+from ninesight.keeper import FAILURES
 from ninesight.slots import Slot
 from ninesight.streams import async_generator, sync_generator
 from ninesight.targets import Target
@@ -54,6 +55,7 @@ def instrument(fn: F, target: Target, judge: Judge) -> F:
 def _plain(fn: Callable[..., Any], target: Target, judge: Judge) -> Callable[..., Any]:
     """Wrap a function whose record is its duration alone."""
     point = target.of((), {})
+    series = point.series
     local = point.local
     new_slot = point.series.buffers.slot
     general = _judged(fn, target, judge)
@@ -75,7 +77,7 @@ def _plain(fn: Callable[..., Any], target: Target, judge: Judge) -> Callable[...
             raise
         slot.start = None
         values = slot.values
-        if slot.call is None and len(values) < slot.limit:
+        if slot.call is None and elapsed < series.slow_s and len(values) < slot.until:
             values.append(elapsed)
         else:
             _unusual(slot, elapsed)
@@ -96,17 +98,35 @@ def _failed(slot: Slot, now: float, error: BaseException, judge: Judge) -> None:
         call.close(now - start, error)
         return
     series = slot.point.series
-    outcome = series.buffers.outcomes.of(error, judge.outcomes)
-    series.buffers.here().put((CALL, series, outcome, "model", now - start, 0))
+    buffers = series.buffers
+    outcome = buffers.outcomes.of(error, judge.outcomes)
+    buffers.here().put((CALL, series, outcome, "model", now - start, 0))
+    if buffers.keeper is not None and outcome in FAILURES:
+        facts = (outcome, "failed", type(error).__name__)
+        buffers.keeper.plain(series, running_call(buffers), now - start, facts)
 
 
 def _unusual(slot: Slot, elapsed: float) -> None:
-    """Record a call that was asked for as an object, or count one that finds its buffer full."""
+    """Record a call that was asked for as an object or is worth a trace, or count one that finds its buffer full."""
     call, slot.call = slot.call, None
     if call is not None:
         call.close(elapsed)
-    elif slot.limit:
-        slot.dropped += 1
+        return
+    size = len(slot.values)
+    if size >= slot.limit:
+        slot.dropped += bool(slot.limit)
+        return
+    slot.values.append(elapsed)
+    series = slot.point.series
+    keeper = series.buffers.keeper
+    if keeper is None:
+        return
+    why = "slow"
+    if size >= slot.gap:
+        why = "random"
+        slot.gap = size + 1 + keeper.next_gap()
+        slot.until = min(slot.limit, slot.gap)
+    keeper.plain(series, running_call(series.buffers), elapsed, ("ok", why, ""))
 
 
 def _judged(fn: Callable[..., Any], target: Target, judge: Judge) -> Callable[..., Any]:

@@ -3,14 +3,16 @@
 Field numbers are those of Prometheus' `metrics.proto`:
 MetricFamily{name 1, help 2, type 3, metric 4, unit 5}; Metric{label 1, gauge 2, counter 3, histogram 7};
 Histogram{sample_count 1, sample_sum 2, bucket 3, schema 5, zero_threshold 6, zero_count 7, negative_span 9,
-negative_delta 10, positive_span 12, positive_delta 13, created_timestamp 15}.
+negative_delta 10, positive_span 12, positive_delta 13, created_timestamp 15,
+exemplars 16}; Bucket{cumulative_count 1, upper_bound 2, exemplar 3}; Exemplar{label 1, value 2, timestamp 3}.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 
-from ninesight.contract import Family, HistogramValue, Kind, Labels, Snapshot
+from ninesight.contract import Exemplar, Family, HistogramPoint, Kind, Labels, Snapshot
 from ninesight.wire import field_bytes, field_double, field_packed_sint, field_sint, field_uint, varint
 
 __all__ = ["CONTENT_TYPE", "encode"]
@@ -46,7 +48,7 @@ def _family(family: Family, created: bytes) -> bytes:
             value = field_bytes(2, value)
         parts.append(field_bytes(4, _labels(number.labels) + value))
     for histogram in family.histograms:
-        value = field_bytes(7, _histogram(histogram.value) + field_bytes(15, created))
+        value = field_bytes(7, _histogram(histogram) + field_bytes(15, created))
         parts.append(field_bytes(4, _labels(histogram.labels) + value))
     return b"".join(parts)
 
@@ -57,18 +59,27 @@ def _labels(labels: Labels) -> bytes:
     )
 
 
-def _histogram(value: HistogramValue) -> bytes:
+def _histogram(point: HistogramPoint) -> bytes:
+    value = point.value
+    kept = {bisect_left(value.bounds, item.value): _exemplar(item) for item in point.exemplars}
     parts = [field_uint(1, value.count), field_double(2, value.sum)]
-    for bound, count in zip((*value.bounds, float("inf")), value.cumulative, strict=True):
-        parts.append(field_bytes(3, field_uint(1, count) + field_double(2, bound)))
+    for place, (bound, count) in enumerate(zip((*value.bounds, float("inf")), value.cumulative, strict=True)):
+        exemplar = field_bytes(3, kept[place]) if place in kept else b""
+        parts.append(field_bytes(3, field_uint(1, count) + field_double(2, bound) + exemplar))
     parts += [
         field_sint(5, value.schema),
         field_double(6, value.zero_threshold),
         field_uint(7, value.zero_count),
         _spans(9, 10, value.negative),
         _spans(12, 13, value.positive),
+        *(field_bytes(16, exemplar) for exemplar in kept.values()),
     ]
     return b"".join(parts)
+
+
+def _exemplar(exemplar: Exemplar) -> bytes:
+    ids = (("trace_id", f"{exemplar.trace_id:032x}"), ("span_id", f"{exemplar.span_id:016x}"))
+    return _labels(ids) + field_double(2, exemplar.value) + field_bytes(3, _timestamp(exemplar.time_ns))
 
 
 def _spans(span_field: int, delta_field: int, buckets: Sequence[tuple[int, int]]) -> bytes:

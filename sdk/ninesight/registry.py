@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
+from math import inf
 from typing import Any
 
 from ninesight.checks import clean
@@ -38,7 +39,19 @@ class Registry:
         self._shortcuts: dict[Any, ModelSeries] = {}
         self._models: set[tuple[str, str]] = set()
         self._label_sets = 0
+        self._slow_s = inf
         self.labels = LabelBudget(faults, SdkConfig.label_values_max)
+
+    @property
+    def slow_s(self) -> float:
+        """Duration from which a call is a candidate for a trace, as series begin with: 0 while traces are on."""
+        return self._slow_s
+
+    @slow_s.setter
+    def slow_s(self, slow_s: float) -> None:
+        self._slow_s = slow_s
+        for series in self.known():
+            series.slow_s = slow_s
 
     def known(self) -> list[ModelSeries]:
         """Return all series, in the order they came."""
@@ -112,4 +125,5 @@ class Registry:
                 buffers=self._buffers,
                 faults=self.faults,
             )
+            self._series[key].slow_s = self._slow_s
         return self._series[key]

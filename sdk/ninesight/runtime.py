@@ -13,21 +13,25 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from ninesight.aggregate import Aggregator
 from ninesight.background import Periodic
 from ninesight.config import SdkConfig, config_from
 from ninesight.contract import Exporter, Family, Kind, NumberPoint, Snapshot, Stats
-from ninesight.errors import ConfigError, ExportError
+from ninesight.errors import ConfigError
 from ninesight.faults import Faults
 from ninesight.forks import importing
+from ninesight.keeper import Keeper, TraceCounts
 from ninesight.metrics import METRICS
+from ninesight.outlets import Outlets
 from ninesight.own import OwnMetrics
 from ninesight.registry import Registry
 from ninesight.series import ModelSeries
 from ninesight.slots import Buffers
 from ninesight.snapshot import families_of, gauges_of, histograms_of
+from ninesight.traces import reseed
 
 if TYPE_CHECKING:
     from ninesight.workers import Workers
@@ -49,8 +53,9 @@ class Runtime:
         self._config: SdkConfig | None = None
         self._fallback: SdkConfig | None = None
         self._lock = threading.RLock()
-        self._exporter: Exporter | None = None
+        self._outlets: Outlets | None = None
         self._own_exporter: Exporter | None = None
+        self._kept_as: tuple[float, float, int] | None = None
         self._off = False
         self._registered = False
         self._registered_child = False
@@ -67,6 +72,7 @@ class Runtime:
         self.start_ns = self._now_ns()
         self.aggregator = Aggregator(self.buffers, self.faults)
         self._interval_s = _AGGREGATION_S_MIN
+        self._trace_counts = TraceCounts()
         self._exports = 0
         self._export_failures = 0
         self._export_ok = True
@@ -140,12 +146,12 @@ class Runtime:
         with self._lock:
             if not self.enabled or self._aggregation is not None:
                 return
-            self._exporter = self._own_exporter or self._otlp()
+            self._outlets = Outlets(self.config, self._own_exporter, self.faults)
             self._aggregation = Periodic(
                 "ninesight-aggregation", self._aggregate, interval_s=_AGGREGATION_S_MIN, faults=self.faults
             )
             self._aggregation.start()
-            if self._exporter is not None:
+            if self._outlets.used:
                 self._export = Periodic(
                     "ninesight-export",
                     self._export_once,
@@ -188,6 +194,8 @@ class Runtime:
             if self._off:
                 return
             deadline = time.monotonic() + timeout_s
+            if self.buffers.keeper is not None:
+                self.buffers.keeper.end_window()
             self.flush(timeout_s)
             self._halt(max(0.0, deadline - time.monotonic()))
 
@@ -228,6 +236,8 @@ class Runtime:
             over_budget=self.faults.over_budget,
             exports=self._exports,
             export_failures=self._export_failures,
+            traces_waiting=0 if self.buffers.keeper is None else self.buffers.keeper.waiting,
+            traces_dropped=self._trace_counts.dropped,
             threads=len(self.buffers.threads),
             buffered=self.buffers.buffered(),
             relative_error=errors,
@@ -239,6 +249,7 @@ class Runtime:
             self._halt(_EXIT_TIMEOUT_S)
             self.aggregator.drain()
             self._leave_workers()
+            self._kept_as = None
             self._config = self._fallback = None
             self._off = False
             self.faults.clear()
@@ -256,7 +267,10 @@ class Runtime:
             "ninesight_sdk_over_budget_total": self.faults.over_budget,
             "ninesight_sdk_internal_errors_total": self.faults.internal_errors,
             "ninesight_sdk_export_failures_total": self._export_failures,
+            "ninesight_sdk_traces_kept_total": self._trace_counts.kept,
+            "ninesight_sdk_traces_dropped_total": self._trace_counts.dropped,
         }
+
         return [
             Family(
                 name, Kind.COUNTER, METRICS[name].unit, METRICS[name].help, (NumberPoint((), float(value)),)
@@ -266,21 +280,29 @@ class Runtime:
 
     def _apply(self, config: SdkConfig) -> None:
         self.buffers.outcomes.named = dict(config.outcomes)
+        self._keep_traces(config)
         self.own.sets_max = config.label_sets_max
         self.own.buckets_max = config.histogram_buckets_max
         self.buffers.resize(config.buffer_records_max if config.enabled and not self._off else 0)
 
-    def _otlp(self) -> Exporter | None:
-        if self.config.otlp_endpoint is None:
-            return None
-        with importing():
-            from ninesight.otlp import OtlpExporter
-
-        return OtlpExporter(
-            self.config.otlp_endpoint,
-            headers=self.config.otlp_headers,
-            timeout_s=max(1.0, min(10.0, self.config.export_interval_s)),
-        )
+    def _keep_traces(self, config: SdkConfig) -> None:
+        """Turn the keeping of traces on or off, as the settings say; what waits stays when nothing changes."""
+        on = config.traces and config.enabled and not self._off
+        if not on:
+            self.buffers.keep(None)
+        else:
+            wanted = (config.trace_share, config.trace_window_s, config.traces_waiting_max)
+            if self.buffers.keeper is None or wanted != self._kept_as:
+                self._kept_as = wanted
+                self.buffers.keep(
+                    Keeper(
+                        share=config.trace_share,
+                        window_s=config.trace_window_s,
+                        waiting_max=config.traces_waiting_max,
+                        counts=self._trace_counts,
+                    )
+                )
+        self.registry.slow_s = 0.0 if on else inf
 
     def _aggregate(self) -> float:
         """Drain, and come back sooner while the longest buffer is over a quarter full."""
@@ -296,26 +318,17 @@ class Runtime:
         return self._interval_s
 
     def _export_once(self) -> float:
-        exporter = self._exporter
-        assert exporter is not None, "the export thread runs only with an exporter"
+        outlets = self._outlets
+        assert outlets is not None, "the export thread runs only with somewhere to send to"
         workers = self._sharing()
-        if workers is not None and not workers.elected():
-            return self.config.export_interval_s
-        try:
-            exporter.export(self.snapshot())
-        except ExportError as error:
-            self._export_ok = False
-            self._export_failures += 1
-            self.faults.tell(
-                "export", "metrics were not taken: %s; the next export carries the same totals", error
-            )
-        except Exception as error:
-            self._export_ok = False
-            self._export_failures += 1
-            self.faults.internal("exporting", error)
-        else:
-            self._export_ok = True
-            self._exports += 1
+        spans_ok = outlets.send_spans(self.buffers.keeper, self.config.resource)
+        metrics_ok = True
+        if outlets.metrics is not None and (workers is None or workers.elected()):
+            metrics_ok = outlets.send_metrics(self.snapshot)
+            self._exports += metrics_ok
+            self._export_failures += not metrics_ok
+        self._export_failures += not spans_ok
+        self._export_ok = metrics_ok and spans_ok
         return self.config.export_interval_s
 
     def _sharing(self) -> Workers | None:
@@ -350,18 +363,18 @@ class Runtime:
         threads = [item for item in (self._aggregation, self._export) if item is not None]
         self._aggregation = None
         self._export = None
-        exporter, self._exporter = self._exporter, None
+        outlets, self._outlets = self._outlets, None
         for periodic in threads:
             periodic.stop()
-        if exporter is not None and exporter is not self._own_exporter:
-            with suppress(Exception):
-                exporter.close()
+        if outlets is not None:
+            outlets.close()
         for periodic in threads:
             periodic.join(max(0.1, deadline - time.monotonic()))
 
     def _halt(self, timeout_s: float) -> None:
         self._off = True
         self.buffers.resize(0)
+        self._keep_traces(self.config)
         self._stop_threads(timeout_s)
         own, self._own_exporter = self._own_exporter, None
         if own is not None:
@@ -382,8 +395,13 @@ class Runtime:
         self._leave_workers()
         self._registered_child = False
         self.buffers.clear()
-        self._exporter = None
+        self._outlets = None
+        reseed()
         self.faults.clear()
         self._begin()
+        if self.buffers.keeper is not None:
+            # What waits is the parent's to send.
+            self._kept_as = None
+            self._keep_traces(self.config)
         self.registry.after_fork()
         self.own.clear()

@@ -6,11 +6,13 @@ set operation, done by any thread.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
+from math import inf
 from typing import TYPE_CHECKING
 
 from ninesight.checks import clean
-from ninesight.contract import OTHER, STAGES, Labels, Outcome, ServedBy
+from ninesight.contract import OTHER, STAGES, Exemplar, Labels, Outcome, ServedBy
 from ninesight.faults import Faults
 from ninesight.histogram import Histogram
 
@@ -42,6 +44,7 @@ class ModelSeries:
         "buffers",
         "cache_lookups",
         "duration",
+        "exemplars",
         "faults",
         "gauges",
         "info",
@@ -50,6 +53,7 @@ class ModelSeries:
         "predictions",
         "requests",
         "running",
+        "slow_s",
         "stages",
         "time_per_output_token",
         "time_to_first_token",
@@ -78,6 +82,8 @@ class ModelSeries:
         self.buffers = buffers
         self.faults = faults
         self.running: set[Call] = set()
+        self.slow_s = inf
+        """A call at least so long is a candidate for a trace; infinity while traces are off."""
         self.info: dict[str, str] | None
         self.gauges: dict[str, float | Callable[[], float]]
         self.forget_gauges()
@@ -98,6 +104,7 @@ class ModelSeries:
         self.accelerator_s: dict[tuple[str, str], float] = {}
         self.tokens: dict[str, int] = {}
         self.cache_lookups: dict[tuple[str, str], int] = {}
+        self.exemplars: dict[int, Exemplar] = {}
         self.running.clear()
 
     def forget_gauges(self) -> None:
@@ -175,6 +182,10 @@ class ModelSeries:
             self.faults.exceed("caches of a model", _CACHES_MAX)
             key = (OTHER, result)
         self.cache_lookups[key] = self.cache_lookups.get(key, 0) + 1
+
+    def note_exemplar(self, exemplar: Exemplar) -> None:
+        """Keep an exemplar of the duration: the latest of each classic bucket."""
+        self.exemplars[bisect_left(self._bounds, exemplar.value)] = exemplar
 
     def _timed(self) -> tuple[Histogram, ...]:
         return (self.duration, self.time_to_first_token, self.time_per_output_token)

@@ -22,13 +22,17 @@ from ninesight.series import ModelSeries
 
 if TYPE_CHECKING:
     from ninesight.calls import Call
+    from ninesight.keeper import Keeper
 
-__all__ = ["Buffers", "Event", "Point", "Slot", "ThreadBuffer", "take"]
+__all__ = ["FAR", "Buffers", "Event", "Point", "Slot", "ThreadBuffer", "take"]
 
 Event = tuple[Any, ...]
 """(what, ...): see `events`."""
 
 T = TypeVar("T")
+
+FAR = 1 << 62
+"""Calls until the next random pick for a trace while none is drawn."""
 
 _LIMIT_MIN = 1024
 
@@ -36,11 +40,15 @@ _LIMIT_MIN = 1024
 class Slot:
     """One observation point on one thread."""
 
-    __slots__ = ("call", "dropped", "limit", "point", "start", "values")
+    __slots__ = ("call", "dropped", "gap", "limit", "point", "start", "until", "values")
 
-    def __init__(self, point: Point, limit: int) -> None:
+    def __init__(self, point: Point, limit: int, gap: int) -> None:
         self.point = point
         self.limit = limit
+        self.gap = gap
+        """Length of `values` at which the next random pick for a trace is due."""
+        self.until = min(limit, gap)
+        """Length of `values` up to which a call is nothing special."""
         self.start: float | None = None
         """Clock reading at which the call running now began; None between calls."""
         self.call: Call | None = None
@@ -109,6 +117,8 @@ class Buffers:
         self._on_use = on_use
         self._local = threading.local()
         self._points: dict[tuple[ModelSeries, int], Point] = {}
+        self.keeper: Keeper | None = None
+        """Keeps calls worth a trace; None while traces are off."""
         self.outcomes = Outcomes()
         """Judges the exceptions of all calls."""
         self.relabel: Callable[[ModelSeries, Mapping[str, object]], ModelSeries] = lambda series, _: series
@@ -150,7 +160,7 @@ class Buffers:
     def slot(self, point: Point) -> Slot:
         """Return a new slot of the point on the calling thread."""
         buffer = self.here()
-        slot = Slot(point, buffer.limit)
+        slot = Slot(point, buffer.limit, FAR if self.keeper is None else self.keeper.next_gap())
         buffer.slots.append(slot)
         point.local.slot = slot
         return slot
@@ -193,6 +203,15 @@ class Buffers:
             buffer.limit = limit
             for slot in buffer.slots[:]:
                 slot.limit = limit
+                slot.until = min(limit, slot.gap)
+
+    def keep(self, keeper: Keeper | None) -> None:
+        """Have calls worth a trace kept from now on, or none with None."""
+        self.keeper = keeper
+        for buffer in self.threads[:]:
+            for slot in buffer.slots[:]:
+                slot.gap = FAR if keeper is None else keeper.next_gap()
+                slot.until = min(slot.limit, slot.gap)
 
     def clear(self) -> None:
         """Forget everything, other threads' buffers too. For the child after a fork."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from math import isfinite
 
-from ninesight.contract import Family, HistogramPoint, Labels, NumberPoint
+from ninesight.contract import Exemplar, Family, HistogramPoint, Labels, NumberPoint
 from ninesight.histogram import Histogram
 from ninesight.metrics import METRICS
 from ninesight.series import ModelSeries
@@ -52,7 +52,8 @@ def families_of(all_series: Iterable[ModelSeries], buffers: Buffers, gauges: Gau
         for name, value in gauges.get(series, {}).items():
             numbers.setdefault(name, []).append(NumberPoint(series.labels, value))
         for name, labels, histogram in histograms_of(series):
-            histograms.setdefault(name, []).append(HistogramPoint(labels, histogram.value()))
+            kept = _exemplars(series) if histogram is series.duration else ()
+            histograms.setdefault(name, []).append(HistogramPoint(labels, histogram.value(), kept))
     return [
         Family(
             info.name,
@@ -66,6 +67,10 @@ def families_of(all_series: Iterable[ModelSeries], buffers: Buffers, gauges: Gau
         for info in METRICS.values()
         if info.name in numbers or info.name in histograms
     ]
+
+
+def _exemplars(series: ModelSeries) -> tuple[Exemplar, ...]:
+    return tuple(exemplar for _, exemplar in sorted(series.exemplars.items()))
 
 
 def _plain_in_flight(buffers: Buffers) -> dict[ModelSeries, int]:

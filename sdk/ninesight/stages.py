@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Self
 from ninesight.events import STAGE
 
 if TYPE_CHECKING:
+    from ninesight.calls import Call
     from ninesight.series import ModelSeries
 
 __all__ = ["Stage"]
@@ -17,13 +18,14 @@ __all__ = ["Stage"]
 class Stage:
     """Times a part of a call. Belongs to the call that runs when it is entered."""
 
-    __slots__ = ("_series", "_start", "duration_s", "name")
+    __slots__ = ("_call", "_series", "_start", "duration_s", "name")
 
-    def __init__(self, name: str, series: ModelSeries | None) -> None:
+    def __init__(self, name: str, series: ModelSeries | None, call: Call | None = None) -> None:
         self.name = name
         self.duration_s: float | None = None
         """Seconds from entry to exit; None until then."""
         self._series = series
+        self._call = call
         self._start = 0.0
 
     def __enter__(self) -> Self:
@@ -37,3 +39,5 @@ class Stage:
         series = self._series
         if series is not None:
             series.buffers.here().put((STAGE, series, self.name, duration_s))
+            if self._call is not None:
+                self._call.note_stage(self.name, self._start, duration_s)

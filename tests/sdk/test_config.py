@@ -4,7 +4,7 @@ import dataclasses
 
 import ninesight
 import pytest
-from ninesight.config import DURATION_BOUNDS, SdkConfig, config_from, metrics_url
+from ninesight.config import DURATION_BOUNDS, SdkConfig, config_from, otlp_url
 from ninesight.testing import histogram, isolated, number
 
 SPECIAL = {
@@ -22,6 +22,13 @@ SPECIAL = {
     "NINESIGHT_LABEL_VALUES_MAX": "7",
     "NINESIGHT_LABEL_SETS_MAX": "9",
     "NINESIGHT_MULTIPROCESS_DIR": "/tmp/x",
+    "NINESIGHT_OTLP_PROTOCOL": "grpc",
+    "NINESIGHT_OTLP_TEMPORALITY": "delta",
+    "NINESIGHT_OTLP_TRACES_ENDPOINT": "http://ours:2",
+    "NINESIGHT_TRACES": "yes",
+    "NINESIGHT_TRACE_SHARE": "0.5",
+    "NINESIGHT_TRACE_WINDOW_S": "3",
+    "NINESIGHT_TRACES_WAITING_MAX": "77",
 }
 STANDARD = {
     "OTEL_SERVICE_NAME": "standard",
@@ -30,6 +37,9 @@ STANDARD = {
     "OTEL_METRIC_EXPORT_INTERVAL": "1500",
     "OTEL_RESOURCE_ATTRIBUTES": "service.name=attribute,service.instance.id=pod-7,deployment.environment=prod",
     "OTEL_SDK_DISABLED": "TRUE",
+    "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc",
+    "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE": "lowmemory",
+    "OTEL_TRACES_EXPORTER": "otlp",
 }
 
 
@@ -48,7 +58,12 @@ def test_every_setting_has_a_variable():
     assert keys - {"NINESIGHT_RESOURCE_ATTRIBUTES", "NINESIGHT_OUTCOMES"} == set(SPECIAL)
     config = config_from(SPECIAL)
     assert config == SdkConfig(
-        "ours", "i-1", "http://ours:1", {"authorization": "Bearer a", "x": "1"}, 2.5, (0.1, 0.2), False, 2048, 200, 5, 3, 7, 9, "/tmp/x"
+        service_name="ours", instance="i-1", otlp_endpoint="http://ours:1", otlp_protocol="grpc",
+        otlp_temporality="delta", otlp_traces_endpoint="http://ours:2", export_interval_s=2.5,
+        otlp_headers={"authorization": "Bearer a", "x": "1"}, buckets=(0.1, 0.2), enabled=False,
+        buffer_records_max=2048, histogram_buckets_max=200, models_max=5, stages_max=3, label_values_max=7,
+        label_sets_max=9, multiprocess_dir="/tmp/x", traces=True, trace_share=0.5, trace_window_s=3.0,
+        traces_waiting_max=77,
     )  # fmt: skip
 
 
@@ -57,12 +72,28 @@ def test_the_standard_variables_are_read():
     config = config_from(STANDARD)
     assert (config.service_name, config.instance, config.enabled) == ("standard", "pod-7", False)
     assert (config.otlp_headers, config.export_interval_s) == ({"api-key": "s"}, 1.5)
-    assert metrics_url(config.otlp_endpoint) == "http://standard:4318/v1/metrics"
+    assert otlp_url(config.otlp_endpoint, "metrics") == "http://standard:4318/v1/metrics"
     assert config.resource["deployment.environment"] == "prod"
+    assert (config.otlp_protocol, config.otlp_temporality, config.traces) == ("grpc", "delta", True)
     special = config_from({**STANDARD, "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": "http://m:1/v1/metrics"})
-    assert metrics_url(special.otlp_endpoint) == "http://m:1/v1/metrics"
+    assert otlp_url(special.otlp_endpoint, "metrics") == "http://m:1/v1/metrics"
     only_attribute = {"OTEL_RESOURCE_ATTRIBUTES": STANDARD["OTEL_RESOURCE_ATTRIBUTES"]}
     assert config_from(only_attribute).service_name == "attribute"
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "signal", "protocol", "url"),
+    [
+        ("http://h:1", "metrics", "http/protobuf", "http://h:1/v1/metrics"),
+        ("http://h:1/otlp/", "traces", "http/protobuf", "http://h:1/otlp/v1/traces"),
+        ("http://h:1/v1/metrics", "traces", "http/protobuf", "http://h:1/v1/traces"),
+        ("http://h:1/api?key=x", "metrics", "http/protobuf", "http://h:1/api?key=x"),
+        ("http://h:4317", "traces", "grpc", "http://h:4317"),
+    ],
+)
+def test_a_signal_has_its_own_path(endpoint, signal, protocol, url):
+    """Over HTTP; gRPC has none."""
+    assert otlp_url(endpoint, signal, protocol) == url
 
 
 def test_code_wins_over_ninesight_wins_over_otel():
@@ -100,6 +131,11 @@ def test_code_wins_over_ninesight_wins_over_otel():
             "outcomes must map exception classes to one of ok, error, timeout, shed, cancelled, got",
         ),
         ({"outcomes": {"ValueError": "shed"}}, "write e.g. {QueueFull: 'shed'}"),
+        ({"otlp_protocol": "http/json"}, "otlp_protocol must be one of http/protobuf, grpc, got 'http/json'"),
+        ({"otlp_temporality": "low"}, "otlp_temporality must be one of cumulative, delta, got 'low'"),
+        ({"trace_share": 2}, "trace_share must be at most 1, got 2; write 0.01 for 1 %"),
+        ({"trace_share": -1}, "trace_share must be at least 0"),
+        ({"trace_window_s": 0}, "trace_window_s must be at least 0.1 s, got 0"),
         ({"service_name": ""}, "service_name must not be empty, got ''; leave it out for the default"),
         ({"sevice_name": "x"}, "got sevice_name; check the spelling"),
     ],
