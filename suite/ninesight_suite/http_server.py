@@ -17,6 +17,10 @@ import uvicorn
 __all__ = ["HttpServer"]
 
 
+CONNECTIONS_MAX = 512
+"""Open connections, as Prometheus bounds them; one more is answered 503."""
+
+
 class HttpServer(uvicorn.Server):
     """One server on one listening socket, run in the main thread."""
 
@@ -29,6 +33,7 @@ class HttpServer(uvicorn.Server):
                 access_log=False,
                 lifespan="on" if lifespan else "off",
                 timeout_graceful_shutdown=drain_s,
+                limit_concurrency=CONNECTIONS_MAX,
             )
         )
 

@@ -11,7 +11,10 @@ import httpx2
 import pytest
 import yaml
 from ninesight_collector.scrape.client_model import MetricFamily
+from ninesight_query import RemoteEngine, RemoteSettings
+from ninesight_query.contract import Exemplar, Matcher
 from ninesight_query.testing_servers import free_port, running_prometheus
+from ninesight_store.contract import MatchOp
 from ninesight_suite.testing import eventually, running_suite
 
 AT_MS = time.time_ns() // 1_000_000_000 * 1000 - 20_000
@@ -290,6 +293,19 @@ def test_exemplars(both, query):
     assert found == wanted
     assert bool(found) == ("hits" in query)
     assert not found or found[0]["exemplars"][0]["labels"] == {"trace_id": "beef"}
+
+
+def test_exemplars_of_a_remote_engine(both):
+    """A suite that asks either of them gets the same exemplars."""
+    selector = (Matcher("__name__", MatchOp.EQUAL, "hits_total"),)
+    found = []
+    for address in both:
+        engine = RemoteEngine(RemoteSettings(address))
+        found.append(engine.exemplars([selector], AT_MS - 60_000, AT_MS + 60_000))
+        engine.close()
+    assert found[0] == found[1]
+    ((one,),) = (each.exemplars for each in found[0])
+    assert one == Exemplar((("trace_id", "beef"),), 1.0, AT_MS - 1000)
 
 
 @pytest.mark.parametrize(
