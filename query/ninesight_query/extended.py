@@ -5,7 +5,7 @@
                begins at zero
 
 No extrapolation, so `increase(x[5m] anchored)` of whole numbers is whole. After Prometheus' feature
-promql-extended-range-selectors (proposal PROM-52); floats only, as there, and no start timestamps.
+promql-extended-range-selectors (proposal PROM-52); start timestamps are not looked at, as there.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ from ninesight_query import ir, rates
 from ninesight_query.block import Block, Bool, Grid
 from ninesight_query.context import Context
 from ninesight_query.errors import ExecutionError
+from ninesight_query.extended_histograms import points_between, smoothed_points
 from ninesight_query.ir import Extension
-from ninesight_query.samples import Samples
+from ninesight_query.samples import HistogramRun, Samples
 from ninesight_query.select import RangeVector, Window, selector_span, shifted
 from ninesight_query.tiles import Flat
 
@@ -54,24 +55,12 @@ def kernel_of(name: str, vector: RangeVector, context: Context) -> Callable[[Win
         raise ExecutionError(
             f"{vector.extension} modifier can only be used with: {', '.join(allowed)} - not with {name}"
         )
-    _refuse_histograms(vector, context)
     if name in ("changes", "resets"):
         return partial(_counted, name, context.settings.lookback_ms)
     is_counter = name != "delta"
     return partial(
         _change, vector.extension, context.settings.lookback_ms, is_counter=is_counter, is_rate=name == "rate"
     )
-
-
-def _refuse_histograms(vector: RangeVector, context: Context) -> None:
-    lookback_ms = context.settings.lookback_ms
-    low_ms, high_ms = int(vector.starts_ms.min()) - lookback_ms, int(vector.ends_ms.max())
-    high_ms += lookback_ms if vector.extension is Extension.SMOOTHED else 0
-    for run in vector.samples.histograms.values():
-        if ((run.times > low_ms) & (run.times <= high_ms)).any():
-            raise ExecutionError(
-                "smoothed and anchored modifiers do not work with native histograms; take the modifier away"
-            )
 
 
 def _before(window: Window, lookback_ms: int) -> Bool:
@@ -155,7 +144,6 @@ def smoothed(selector: ir.Selector, grid: Grid, context: Context) -> Block:
     ends = shifted(grid, selector.offset_ms, selector.at, context)
     samples = context.fetch(selector.matchers, *selector_span(selector, lookback_ms, grid, context)).clean()
     vector = RangeVector(samples, ends, ends, grid, 0, Extension.SMOOTHED, lookback_ms)
-    _refuse_histograms(vector, context)
     context.check_cells(len(samples), len(ends))
     shape = (len(samples), len(ends))
     values, present = np.zeros(shape), np.zeros(shape, np.bool_)
@@ -168,12 +156,15 @@ def smoothed(selector: ir.Selector, grid: Grid, context: Context) -> Block:
             line = _line(window, before, after, ends, is_counter=False)
             values[rows] = np.where(follows, line, tile.at(before))
             present[rows] = np.broadcast_to(_before(window, lookback_ms), values[rows].shape)
-    return Block(samples.labels, values, present, samples.drop_name.copy()).broadcast(grid.count)
+    histograms = None
+    if samples.histograms:
+        context.annotations.look_at(selector.position)
+        histograms = smoothed_points(vector, present, context)
+    return Block(samples.labels, values, present, samples.drop_name.copy(), histograms).broadcast(grid.count)
 
 
 def outlined(vector: RangeVector, context: Context) -> RangeVector:
     """Return the one window of an instant query with its edges as samples, as `x[5m] smoothed` alone shows it."""
-    _refuse_histograms(vector, context)
     start_ms, end_ms = int(vector.starts_ms[0]), int(vector.ends_ms[0])
     times: list[list[int]] = [[] for _ in range(len(vector.samples))]
     values: list[list[float]] = [[] for _ in times]
@@ -197,6 +188,11 @@ def outlined(vector: RangeVector, context: Context) -> RangeVector:
         np.array([at_ms for each in times for at_ms in each], np.int64),
         np.array([value for each in values for value in each], np.float64),
     )
-    samples = Samples.of_flat(vector.samples.labels, flat, {}, vector.samples.drop_name)
+    runs = {}
+    for row, pairs in points_between(vector, context).items():
+        at, points = zip(*pairs, strict=True)
+        held = np.array([*points, None], object)[:-1]
+        runs[row] = HistogramRun(np.array(at, np.int64), held, np.zeros(len(at), np.bool_))
+    samples = Samples.of_flat(vector.samples.labels, flat, runs, vector.samples.drop_name)
     # Its first point stands at the very start.
     return RangeVector(samples, vector.starts_ms - 1, vector.ends_ms, vector.grid, vector.range_ms)

@@ -12,10 +12,12 @@ from ninesight_store.contract import Float64, Labels
 from ninesight_query import labels as label
 from ninesight_query import over_time, rates, regression
 from ninesight_query import range_histograms as histogram
-from ninesight_query.block import Block, Bool, without_name
+from ninesight_query.block import Block, Bool, Objects, without_name
 from ninesight_query.context import Context
 from ninesight_query.errors import ExecutionError
 from ninesight_query.extended import kernel_of
+from ninesight_query.extended_histograms import apply_extended
+from ninesight_query.histogram_grid import HistogramGrid
 from ninesight_query.range_grid import apply_to_grid
 from ninesight_query.select import RangeVector, Window
 from ninesight_query.starts import overlapping_rows
@@ -93,8 +95,10 @@ def call_range(name: str, vector: RangeVector, params: Sequence[Float64], contex
                 values[rows], present[rows] = kernel(part)
             if name in ("rate", "increase") and window.tile.starts is not None:
                 _annotate_overlaps(window, samples.labels, context)
-    histograms = None
-    if samples.histograms and not vector.extension:
+    histograms: Objects | HistogramGrid | None = None
+    if samples.histograms and vector.extension:
+        histograms = apply_extended(name, vector, values, present, context)
+    elif samples.histograms:
         histograms = apply_to_grid(name, function.handler, vector, params, values, present, context)
     if name in ("rate", "increase"):
         _annotate_counters(vector, present, context)

@@ -7,13 +7,13 @@ from typing import Any
 from ninesight_store.contract import Matcher, MatchOp
 
 from ninesight_query.errors import ParseError
-from ninesight_query.ir import At, Cardinality, Extension, ValueType
+from ninesight_query.ir import At, Cardinality, Extension
 from ninesight_query.syntax import tree
 from ninesight_query.syntax.computed import milliseconds
 from ninesight_query.syntax.lower import PARAMETERS, SET_OPERATORS, constant_seconds
 from ninesight_query.syntax.selectors import NAME
 from ninesight_query.syntax.show import number_text
-from ninesight_query.syntax.signatures import SIGNATURES
+from ninesight_query.syntax.signatures import SIGNATURES, is_scalar
 
 __all__ = ["DEPTH_MAX", "outlined"]
 
@@ -117,7 +117,7 @@ def _signature(name: str) -> dict[str, Any]:
 
 
 def _matching(node: tree.Binary) -> dict[str, Any] | None:
-    if _scalar(node.left) or _scalar(node.right):
+    if is_scalar(node.left) or is_scalar(node.right):
         return None
     sets = node.op in SET_OPERATORS
     return {
@@ -127,20 +127,3 @@ def _matching(node: tree.Binary) -> dict[str, Any] | None:
         "include": list(node.include),
         "fillValues": {"lhs": node.fill_left, "rhs": node.fill_right},
     }
-
-
-def _scalar(node: tree.Node) -> bool:
-    """Say whether an operand of a checked tree is a scalar; else it is a vector."""
-    waiting = [node]
-    while waiting:
-        each = waiting.pop()
-        if isinstance(each, tree.Binary):
-            waiting += [each.left, each.right]
-        elif isinstance(each, tree.Paren | tree.Unary):
-            waiting.append(each.expr)
-        elif isinstance(each, tree.Call):
-            if SIGNATURES[each.name].returns is not ValueType.SCALAR:
-                return False
-        elif not isinstance(each, tree.Number):
-            return False
-    return True

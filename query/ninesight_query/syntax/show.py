@@ -12,6 +12,7 @@ from ninesight_query.durations import format_duration
 from ninesight_query.ir import At, Cardinality, Extension
 from ninesight_query.syntax import tree
 from ninesight_query.syntax.literals import NUMBER_WORDS, quote, whole_ms
+from ninesight_query.syntax.signatures import is_scalar
 
 __all__ = ["aggregation_head", "number_text", "operator_text", "show", "subquery_tail"]
 
@@ -59,6 +60,9 @@ def operator_text(node: tree.Binary) -> str:
     """Return an operator with its modifiers."""
     out = node.op + (" bool" if node.return_bool else "")
     grouped = node.cardinality in (Cardinality.MANY_TO_ONE, Cardinality.ONE_TO_MANY)
+    if (node.on or grouped) and not node.labels and (is_scalar(node.left) or is_scalar(node.right)):
+        # Without labels it may stand beside a scalar, where it means nothing.
+        return out
     if node.labels or node.on or grouped:
         out += f" {'on' if node.on else 'ignoring'} ({_labels(node.labels)})"
     if grouped:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ninesight_query.ir import ValueType
+from ninesight_query.syntax import tree
 
-__all__ = ["SIGNATURES", "Signature"]
+__all__ = ["SIGNATURES", "Signature", "is_scalar"]
 
 _KINDS = {
     "s": ValueType.SCALAR,
@@ -93,3 +94,20 @@ SIGNATURES: dict[str, Signature] = {
     **{name: _signature(name, "v", 1, "v") for name in _DATES.split()},
     **{name: _signature(name, *each) for name, each in _OTHERS.items()},
 }
+
+
+def is_scalar(node: tree.Node) -> bool:
+    """Say whether an operand of a checked tree is a scalar; else it is a vector."""
+    waiting = [node]
+    while waiting:
+        each = waiting.pop()
+        if isinstance(each, tree.Binary):
+            waiting += [each.left, each.right]
+        elif isinstance(each, tree.Paren | tree.Unary):
+            waiting.append(each.expr)
+        elif isinstance(each, tree.Call):
+            if SIGNATURES[each.name].returns is not ValueType.SCALAR:
+                return False
+        elif not isinstance(each, tree.Number):
+            return False
+    return True
