@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import pytest
 import uvicorn
-from ninesight_query import LocalEngine
+from ninesight_query import LocalEngine, QueryCancelledError, RemoteEngine, RemoteSettings, cancelling
 from ninesight_query.http import EnginePool, HttpSettings, routes
 from ninesight_query.testing import store_over
 from starlette.applications import Starlette
@@ -40,12 +40,11 @@ class SlowSource:
 
 
 @contextlib.contextmanager
-def serving(source, *, workers=1, queue=4):
-    """A real server over the source; yields (port, pool)."""
+def serving(source, engine=None, *, workers=1, queue=4):
+    """A real server over the source, or over another engine in front of it; yields (port, pool)."""
     pool = EnginePool(workers, queue)
-    app = Starlette(
-        routes=routes(LocalEngine(source), pool=pool, settings=HttpSettings(), now_ms=lambda: 600_000)
-    )
+    asked = engine or LocalEngine(source)
+    app = Starlette(routes=routes(asked, pool=pool, settings=HttpSettings(), now_ms=lambda: 600_000))
     server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="error", lifespan="off"))
     thread = threading.Thread(target=server.run)
     thread.start()
@@ -126,3 +125,50 @@ def test_a_clients_timeout_ends_the_evaluation_too():
         source.go.set()
         until(lambda: pool.pending == 0)
         assert source.reads == 1
+
+
+def test_a_server_behind_us_is_told_too():
+    """A client of a suite that asks another server goes: the connection to that server closes, and it stops as well."""
+    source = SlowSource()
+    with contextlib.ExitStack() as stack:
+        far_port, far = stack.enter_context(serving(source))
+        engine = RemoteEngine(RemoteSettings(f"http://127.0.0.1:{far_port}"))
+        stack.callback(engine.close)
+        port, near = stack.enter_context(serving(source, engine))
+        client = asking(port, "sum(up) + sum(down)")
+        until(lambda: source.reads == 1)
+        client.close()
+        until(lambda: near.cancelled_total == 1)
+        # Its worker is free again although the server has not answered.
+        until(lambda: near.pending == 0)
+        until(lambda: far.cancelled_total == 1)
+        source.go.set()
+        until(lambda: far.pending == 0)
+        assert source.reads == 1
+
+
+def test_a_remote_question_is_stopped_while_the_server_thinks():
+    """QueryCancelledError soon after the switch, the connection closed; the next question takes a new one."""
+    stop, closed = threading.Event(), threading.Event()
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def peer():
+        connection, _ = listener.accept()
+        with connection:
+            connection.recv(65_536)
+            stop.set()
+            while connection.recv(65_536):
+                pass
+            closed.set()
+
+    thread = threading.Thread(target=peer)
+    thread.start()
+    engine = RemoteEngine(RemoteSettings(f"http://127.0.0.1:{listener.getsockname()[1]}", timeout_s=60.0))
+    began = time.monotonic()
+    with cancelling(stop), pytest.raises(QueryCancelledError, match="while its answer was awaited"):
+        engine.metadata()
+    assert closed.wait(20)
+    assert time.monotonic() - began < 20
+    engine.close()
+    thread.join(20)
+    listener.close()

@@ -24,6 +24,7 @@ from ninesight_query.errors import (
 )
 from ninesight_query.remote.failures import Refusal, refusal_of
 from ninesight_query.remote.settings import RemoteSettings
+from ninesight_query.remote.stoppable import StoppableTransport
 
 __all__ = ["BodyReader", "Form", "RemoteClient"]
 
@@ -68,19 +69,18 @@ class RemoteClient:
             headers["Authorization"] = f"Bearer {settings.bearer_token}"
         if settings.tenant:
             headers["X-Scope-OrgID"] = settings.tenant
+        limits = httpx2.Limits(
+            max_connections=settings.connections_max,
+            max_keepalive_connections=settings.connections_max,
+            keepalive_expiry=60.0,
+        )
         self._client = httpx2.Client(
             headers=headers,
             auth=(settings.username, settings.password) if settings.username else None,
-            limits=httpx2.Limits(
-                max_connections=settings.connections_max,
-                max_keepalive_connections=settings.connections_max,
-                keepalive_expiry=60.0,
-            ),
-            verify=_trusted(settings),
             # A proxy or a netrc of the environment must not get what is meant for this server.
             trust_env=False,
             follow_redirects=False,
-            transport=transport,
+            transport=transport or StoppableTransport(limits, _trusted(settings)),
         )
         self.retries_total = 0
         """Questions asked once more."""
