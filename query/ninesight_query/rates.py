@@ -90,12 +90,13 @@ def add_resets(window: Window, result: Float64) -> Float64:
     lost = np.where(falls[rows], values[rows, :-1], 0.0)
     number, total = (_between(each, first, last) for each in (falls[rows].astype(np.float64), lost))
     added = np.where(number > 0, total, 0.0)
-    # Prefix sums lose digits where a far larger reset lies outside the window: those are summed again.
+    # Prefix sums lose digits where a far larger reset lies outside the window, or where the rest of the window
+    # takes it away again: those are summed again.
     noise = np.abs(lost).sum(axis=1, keepdims=True) * (lost.shape[1] * np.finfo(np.float64).eps)
     whole = (lost == np.rint(lost)).all(axis=1, keepdims=True) & (
         np.abs(lost).sum(axis=1, keepdims=True) < 2.0**52
     )
-    doubtful = (number > 0) & ~whole & ~(noise <= np.abs(added) * RELATIVE_ERROR_MAX)
+    doubtful = (number > 0) & ~whole & ~(noise <= np.abs(result[rows] + added) * RELATIVE_ERROR_MAX)
     for row, step in zip(*(index.tolist() for index in np.nonzero(doubtful)), strict=True):
         added[row, step] = lost[row, first[row, step] : last[row, step]].sum()
     out = result.copy()
