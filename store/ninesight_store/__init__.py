@@ -31,6 +31,8 @@ from ninesight_store.contract import (
 from ninesight_store.cover import Cover
 from ninesight_store.damage import Damage
 from ninesight_store.errors import (
+    FullError,
+    LateError,
     MatcherError,
     PermanentError,
     RetryableError,
@@ -62,8 +64,10 @@ __all__ = [
     "ExemplarColumns",
     "ExportFormat",
     "ExportReport",
+    "FullError",
     "HistogramColumns",
     "Labels",
+    "LateError",
     "LocalStore",
     "Maintenance",
     "MaintenanceStat",

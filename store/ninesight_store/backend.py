@@ -51,6 +51,9 @@ class Backend(Protocol):
     def size_bytes(self, connection: sa.Connection) -> int:
         """Return what the store takes on the disk."""
 
+    def used_bytes(self, connection: sa.Connection) -> int:
+        """Return what the store's rows take, without what waits to be used again; for retention by size."""
+
     def free_bytes(self, connection: sa.Connection) -> int:
         """Return how much of it waits to be used again, as far as that is known."""
 

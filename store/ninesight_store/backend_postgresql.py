@@ -19,13 +19,15 @@ from sqlalchemy import event, exc
 
 from ninesight_store.backend import missing_driver
 from ninesight_store.config import StoreSettings
-from ninesight_store.errors import RetryableError, StoreError, StoreFormatError
+from ninesight_store.errors import FullError, RetryableError, StoreError, StoreFormatError
 from ninesight_store.schema import TABLES, chunks, hot
 
 __all__ = ["PostgresqlBackend"]
 
 _log = logging.getLogger("ninesight.store")
 
+_ROW_BYTES = 250
+"""A row without its blobs, with its index entries."""
 _POOL, _OVERFLOW = 4, 28
 _CONNECT_S = 10
 _NOT_OURS = frozenset(("42P01", "42703", "42501", "3D000", "3F000", "28P01", "28000"))
@@ -92,6 +94,21 @@ class PostgresqlBackend:
         query = f"SELECT sum(pg_total_relation_size(to_regclass(n))) FROM unnest(ARRAY[{names}]) AS n"  # noqa: S608 - our own names
         return int(connection.exec_driver_sql(query).scalar() or 0)
 
+    def used_bytes(self, connection: sa.Connection) -> int:
+        """Return the bytes of rows that are there: deleted ones take room until the server's vacuum."""
+        limit = self._settings.size_bytes_max
+        taken = self.size_bytes(connection)
+        if limit and taken <= limit * 8 // 10:
+            return taken
+        total = 0
+        for table in (hot, chunks):
+            blobs = (c for c in table.c if isinstance(c.type, sa.LargeBinary))
+            size = sum(
+                (sa.func.coalesce(sa.func.octet_length(c), 0) for c in blobs), start=sa.literal(_ROW_BYTES)
+            )
+            total += int(connection.execute(sa.select(sa.func.sum(size)).select_from(table)).scalar() or 0)
+        return total
+
     def free_bytes(self, connection: sa.Connection) -> int:
         """Return 0: only the server's vacuum knows."""
         return 0
@@ -105,6 +122,8 @@ class PostgresqlBackend:
         state = getattr(error.orig, "sqlstate", None) or ""
         if state in _NOT_OURS:
             return StoreFormatError
+        if state == "53100":
+            return FullError
         transient = (exc.OperationalError, exc.InternalError)
         # 25: the server became read-only; 40: serialisation; 53, 57: out of room, stopping.
         if (

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy import event, exc
 
 from ninesight_store.config import StoreSettings
-from ninesight_store.errors import RetryableError, StoreError, StoreFormatError
+from ninesight_store.errors import FullError, RetryableError, StoreError, StoreFormatError
 from ninesight_store.schema import APPLICATION_ID, TABLES
 
 __all__ = ["SqliteBackend"]
@@ -75,6 +75,12 @@ class SqliteBackend:
         names = (self.path, self.path.with_name(self.path.name + "-wal"))
         return sum(name.stat().st_size for name in names if name.exists())
 
+    def used_bytes(self, connection: sa.Connection) -> int:
+        """Return the bytes of pages in use."""
+        pages = connection.exec_driver_sql("PRAGMA page_count").scalar() or 0
+        page = connection.exec_driver_sql("PRAGMA page_size").scalar() or 0
+        return int(pages * page) - self.free_bytes(connection)
+
     def free_bytes(self, connection: sa.Connection) -> int:
         """Return the bytes of free pages."""
         free = connection.exec_driver_sql("PRAGMA freelist_count").scalar() or 0
@@ -91,6 +97,8 @@ class SqliteBackend:
         text = str(error.orig).lower()
         if any(part in text for part in _NOT_OURS):
             return StoreFormatError
+        if "is full" in text:
+            return FullError
         if any(part in text for part in _TRANSIENT) or isinstance(error, exc.OperationalError):
             return RetryableError
         return StoreError

@@ -30,14 +30,19 @@ class StoreSettings:
     """Threads that compress while `seal` or `merge` runs."""
     compression_level: int = 4
     """pcodec level 0..12."""
-    group_commit_ms_max: int = 0
-    """How long a small batch may wait for company. 0: batches share a commit only while another one runs."""
+    group_commit_ms_max: int = 2
+    """How long a small batch waits for others if the commit before had several. 0: batches share a commit
+    only while another one runs."""
     group_commit_batches_max: int = 256
     """Batches in one transaction."""
+    late_ms_max: int | None = None
+    """A sample older than this when it arrives is refused (LateError). None: nothing is refused for its age."""
+    hot_rows_max: int = 5000
+    """An hour with more rows than this is sealed before it ends, so that small batches do not slow reads."""
     busy_timeout_ms: int = 5000
     """How long a write waits for another process before it is a RetryableError."""
     size_bytes_max: int = 0
-    """The database refuses to grow beyond this (RetryableError); 0 is no bound."""
+    """Beyond nine tenths of this the oldest hours are dropped; at it writes are refused (FullError). 0: no bound."""
     row_cache_bytes_max: int = 64 * 2**20
     """Memory for hot rows kept ready for queries."""
     cover_cache_bytes_max: int = 256 * 2**20
@@ -64,10 +69,12 @@ class StoreConfig(BaseModel):
     """How long an hour stays uncompressed after its end."""
     merge_hours: int = Field(default=6, ge=0, le=24)
     """Sealed hours are merged into blocks of this many hours (a divisor of 24); 0 leaves them hourly."""
-    group_commit_ms_max: int = Field(default=0, ge=0, le=1000)
-    """How long a small batch may wait for others to share its commit. 0: no waiting."""
+    late_max: str = ""
+    """How old a sample may be when it arrives, a duration; empty: as old as `retention`."""
+    group_commit_ms_max: int = Field(default=2, ge=0, le=1000)
+    """How long a small batch waits for others, if there were others just before. 0: no waiting."""
     size_max_mb: int = Field(default=0, ge=0)
-    """The database refuses to grow beyond this many MiB; 0 is no bound."""
+    """Beyond nine tenths of this many MiB the oldest hours are dropped; 0 is no bound."""
     row_cache_mb: int = Field(default=64, ge=0)
     """Memory in MiB for uncompressed rows kept ready for queries."""
     exemplars_max: int = Field(default=100_000, ge=0)
@@ -83,6 +90,13 @@ class StoreConfig(BaseModel):
     @classmethod
     def _is_duration(cls, text: str) -> str:
         milliseconds(text)
+        return text
+
+    @field_validator("late_max")
+    @classmethod
+    def _is_empty_or_duration(cls, text: str) -> str:
+        if text:
+            milliseconds(text)
         return text
 
     @field_validator("retention")
@@ -106,11 +120,17 @@ class StoreConfig(BaseModel):
             raise ValueError(f"merge_hours must divide 24 (1, 2, 3, 4, 6, 8, 12, 24), got {hours}")
         return hours
 
+    def _late_ms(self) -> int:
+        """What is past retention would be dropped at the next turn: it is refused at once."""
+        kept = milliseconds(self.retention)
+        return min(kept, milliseconds(self.late_max)) if self.late_max else kept
+
     def settings(self) -> StoreSettings:
         """Return the same in milliseconds and bytes."""
         return StoreSettings(
             retention_ms=milliseconds(self.retention),
             seal_after_ms=milliseconds(self.seal_after),
+            late_ms_max=self._late_ms(),
             merge_hours=self.merge_hours,
             group_commit_ms_max=self.group_commit_ms_max,
             size_bytes_max=self.size_max_mb * 2**20,

@@ -111,6 +111,6 @@ class Database:
             kind = self.backend.error_kind(error)
             if kind is StoreFormatError:
                 text = f"not a usable ninesight store ({text})"
-            elif kind is RetryableError:
+            elif issubclass(kind, RetryableError):
                 text = f"{text}; nothing was kept, try again"
             raise kind(f"{doing} {self.name}: {text}") from error

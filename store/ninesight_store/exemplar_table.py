@@ -11,11 +11,10 @@ from __future__ import annotations
 import hashlib
 import struct
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from ninesight_store.config import StoreSettings
 from ninesight_store.contract import Exemplar, Int64, SeriesExemplars
@@ -42,16 +41,16 @@ class ExemplarWriter:
         """Keep (series id, exemplar) pairs; return how many were new."""
         if not found or not self._all:
             return 0
-        rows = {(row["series_id"], row["time_ms"], row["key"]): row for row in map(_row, found)}
-        dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-        # One row at a time would cost a statement each; the driver's own batching does not.
-        statement = dialect.insert(exemplars).on_conflict_do_nothing()
-        added = connection.execute(statement, list(rows.values())).rowcount
+        rows = dict(map(_row, found))
+        present = _present(connection, rows)
+        fresh = [row for key, row in rows.items() if key not in present]
+        if fresh:
+            connection.execute(sa.insert(exemplars), fresh)
         self._touched.update(number for number, _ in found)
-        self._fresh += len(rows)
+        self._fresh += len(fresh)
         if self._fresh >= max(_TRIM_MIN, self._all // 100):
             self.trim(connection, sorted(self._touched))
-        return int(added)
+        return len(fresh)
 
     def trim(self, connection: sa.Connection, touched: Sequence[int] | None = None) -> int:
         """Drop what is over the bounds, of these series or (None) of all; return how many."""
@@ -115,13 +114,17 @@ def damaged_exemplars(connection: sa.Connection) -> list[Damage]:
 _KEY = (exemplars.c.series_id, exemplars.c.time_ms, exemplars.c.key)
 
 
-def _row(pair: tuple[int, Exemplar]) -> dict[str, object]:
+_Key = tuple[int, int, bytes]
+
+
+def _row(pair: tuple[int, Exemplar]) -> tuple[_Key, dict[str, object]]:
     number, exemplar = pair
+    time = exemplar.timestamp_ms
     value, text = struct.pack("<d", exemplar.value), labels_text(exemplar.labels)
-    key = _key(number, exemplar.timestamp_ms, value, text)
-    return {
+    key = _key(number, time, value, text)
+    return (number, time, key), {
         "series_id": number,
-        "time_ms": exemplar.timestamp_ms,
+        "time_ms": time,
         "key": key,
         "value": value,
         "labels": text,
@@ -131,6 +134,22 @@ def _row(pair: tuple[int, Exemplar]) -> dict[str, object]:
 def _key(number: int, time: int, value: bytes, text: str) -> bytes:
     head = struct.pack("<qq", number, time)
     return hashlib.blake2b(head + value + text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+
+
+def _present(connection: sa.Connection, rows: Iterable[_Key]) -> set[_Key]:
+    """Return which of these (series, time, key) are there."""
+    wanted = sorted({(number, time) for number, time, _ in rows})
+    found: set[_Key] = set()
+    for at in range(0, len(wanted), _IN_MAX):
+        part = wanted[at : at + _IN_MAX]
+        times = [time for _, time in part]
+        query = sa.select(*_KEY).where(
+            exemplars.c.series_id.in_({number for number, _ in part}),
+            exemplars.c.time_ms >= min(times),
+            exemplars.c.time_ms <= max(times),
+        )
+        found.update((number, time, key) for number, time, key in connection.execute(query))
+    return found
 
 
 def _surplus(part: Sequence[int] | None, most: int) -> sa.Select[Any]:

@@ -9,6 +9,7 @@ Any number of processes may read (`read_only=True`) and write at once; writers t
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -30,6 +31,7 @@ from ninesight_store.cover import Cover
 from ninesight_store.cover_reader import CoverReader
 from ninesight_store.damage import Damage, DamageLog
 from ninesight_store.database import Database
+from ninesight_store.errors import FullError
 from ninesight_store.merger import Merger
 from ninesight_store.reader import Reader
 from ninesight_store.reports import MergeReport, RetainReport, SealReport, StoreStat
@@ -42,6 +44,8 @@ from ninesight_store.watch import Watch
 from ninesight_store.writer import Writer
 
 __all__ = ["LocalStore"]
+
+_log = logging.getLogger("ninesight.store")
 
 
 def _wall_clock_ms() -> int:
@@ -79,15 +83,22 @@ class LocalStore:
         self._covers = CoverReader(
             self._database, self._reader, self._watch, self._damage, self.settings.cover_cache_bytes_max
         )
-        self._writer = Writer(self._database, self._catalog, self.settings, self._counters)
+        self._writer = Writer(self._database, self._catalog, self.settings, self._counters, now_ms)
         upkeep = (self._database, self._catalog, self._writer, self.settings, self._damage)
         self._sealer, self._merger = Sealer(*upkeep), Merger(*upkeep)
-        self._retention = Retention(self._catalog, self._writer, self.settings, self._damage)
+        self._retention = Retention(*upkeep)
         self._upkeep = threading.Lock()
 
     def write(self, batch: Batch) -> None:
         """Keep the batch; it is on the disk when this returns (see `Sink`)."""
-        self._writer.write(batch)
+        try:
+            self._writer.write(batch)
+        except FullError:
+            if not self.settings.size_bytes_max:
+                raise
+            # Refusing is the last resort: room is made of what is oldest, then it is tried once more.
+            self.make_room()
+            self._writer.write(batch)
 
     def select(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Columns:
         """Return the samples of the matching series within the span, ends included (see `Source`)."""
@@ -120,8 +131,31 @@ class LocalStore:
 
     def seal(self, now_ms: int | None = None) -> SealReport:
         """Compress the hours that are closed at `now_ms`. Raises RetryableError."""
+        return self._sealed(lambda: self._sealer.seal(self._at(now_ms)))
+
+    def relieve(self) -> SealReport:
+        """Seal what small batches filled with rows, and drop the oldest hours if the size asks for it.
+
+        Cheap where nothing is due; `Maintenance` calls it at every turn. Raises RetryableError.
+        """
+        report = self._sealed(self._sealer.seal_crowded)
+        self.make_room()
+        return report
+
+    def make_room(self) -> RetainReport:
+        """Drop the oldest hours until nine tenths of `size_bytes_max` suffice. Raises RetryableError."""
         with self._upkeep:
-            report = self._sealer.seal(self._at(now_ms))
+            report = self._retention.make_room()
+            if report.rows or report.chunks:
+                self._covers.changed()
+        if report.dropped_before_ms is not None:
+            self._counters.add("samples_dropped_for_size", report.samples)
+            _log.warning("store.size_max_mb: dropped the oldest %d samples to make room", report.samples)
+        return report
+
+    def _sealed(self, seal: Callable[[], SealReport]) -> SealReport:
+        with self._upkeep:
+            report = seal()
             if report.rows:
                 self._retention.drop_unused()
                 self._covers.changed()

@@ -37,6 +37,9 @@ class Maintained(Protocol):
     def maintaining(self) -> AbstractContextManager[bool]:
         """Tell whether this process may work now, for the length of the block."""
 
+    def relieve(self) -> SealReport:
+        """Do what cannot wait for the end of an hour."""
+
     def retain(self, now_ms: int | None = None) -> RetainReport:
         """Drop what is past retention."""
 
@@ -87,15 +90,10 @@ class Maintenance:
         sealed = retired = 0
         error = ""
         try:
-            hour = (now_ms - self._store.settings.seal_after_ms) // HOUR_MS
-            if hour != self._sealed_hour:
-                with self._store.maintaining() as elected:
-                    # Another process is at it: look again at the next turn, in case it dies.
-                    if elected:
-                        sealed = self._store.seal(now_ms).samples
-                        self._store.merge(now_ms)
-                        retired = self._store.retain(now_ms).samples
-                        self._sealed_hour = hour
+            with self._store.maintaining() as elected:
+                # Another process is at it: look again at the next turn, in case it dies.
+                if elected:
+                    sealed, retired = self._work(now_ms)
         except Exception as caught:
             error = f"{type(caught).__name__}: {caught}"
             _log.warning("store maintenance will try again in %.0f s: %s", self._interval_s, error)
@@ -107,6 +105,16 @@ class Maintenance:
             before.sealed_samples + sealed,
             before.retired_samples + retired,
         )
+
+    def _work(self, now_ms: int) -> tuple[int, int]:
+        sealed = retired = 0
+        hour = (now_ms - self._store.settings.seal_after_ms) // HOUR_MS
+        if hour != self._sealed_hour:
+            sealed = self._store.seal(now_ms).samples
+            self._store.merge(now_ms)
+            retired = self._store.retain(now_ms).samples
+            self._sealed_hour = hour
+        return sealed + self._store.relieve().samples, retired
 
     def _run(self) -> None:
         while True:

@@ -50,6 +50,8 @@ class RetainReport:
     """Series dropped because no sample of theirs was left."""
     layouts: int = 0
     exemplars: int = 0
+    dropped_before_ms: int | None = None
+    """Where the size asked for it: everything that ended before this was dropped."""
 
 
 @dataclass(frozen=True)

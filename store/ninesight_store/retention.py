@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 import sqlalchemy as sa
 
 from ninesight_store.catalog import Catalog
-from ninesight_store.config import StoreSettings
+from ninesight_store.config import HOUR_MS, StoreSettings
 from ninesight_store.damage import LAYOUT, DamageLog
+from ninesight_store.database import Database
 from ninesight_store.exemplar_table import ExemplarWriter
 from ninesight_store.registry import Registry
 from ninesight_store.reports import RetainReport
@@ -21,11 +23,21 @@ _STEP_MAX = 500
 """Rows dropped in one transaction, so that writers never wait long."""
 
 
+_ENDS = [sa.select(each(table.c.end_ms)) for each in (sa.func.min, sa.func.max) for table in (hot, chunks)]
+
+
 class Retention:
     """Drops old data. One thread at a time."""
 
-    def __init__(self, catalog: Catalog, writer: Writer, settings: StoreSettings, damage: DamageLog) -> None:
-        self._catalog, self._writer, self._settings = catalog, writer, settings
+    def __init__(
+        self,
+        database: Database,
+        catalog: Catalog,
+        writer: Writer,
+        settings: StoreSettings,
+        damage: DamageLog,
+    ) -> None:
+        self._database, self._catalog, self._writer, self._settings = database, catalog, writer, settings
         self._damage = damage
 
     def retain(self, now_ms: int) -> RetainReport:
@@ -73,6 +85,36 @@ class Retention:
 
         self._writer.alone(work)
         return dropped
+
+    def make_room(self) -> RetainReport:
+        """Drop whole hours, oldest first, until nine tenths of `size_bytes_max` suffice; never the newest hour."""
+        aim = self._settings.size_bytes_max * 9 // 10
+        total = RetainReport()
+        if not aim:
+            return total
+        while True:
+            with self._database.reading() as connection:
+                used = self._database.backend.used_bytes(connection)
+                ends = [connection.execute(query).scalar() for query in _ENDS]
+            oldest = min((end for end in ends[:2] if end is not None), default=None)
+            newest = max((end for end in ends[2:] if end is not None), default=None)
+            if used <= aim or oldest is None or newest is None or oldest // HOUR_MS >= newest // HOUR_MS:
+                break
+            before_ms = (oldest // HOUR_MS + 1) * HOUR_MS
+            rows, row_samples = self._drop(hot, before_ms)
+            pieces, samples = self._drop(chunks, before_ms)
+            total = replace(
+                total,
+                rows=total.rows + rows,
+                chunks=total.chunks + pieces,
+                samples=total.samples + row_samples + samples,
+                exemplars=total.exemplars + self._drop_exemplars(before_ms),
+                dropped_before_ms=before_ms,
+            )
+        if total.rows or total.chunks:
+            gone_layouts, gone_series = self.drop_unused()
+            total = replace(total, layouts=gone_layouts, series=gone_series)
+        return total
 
     def _drop(self, table: sa.Table, before_ms: int) -> tuple[int, int]:
         rows = samples = 0

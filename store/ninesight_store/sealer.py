@@ -71,6 +71,17 @@ class Sealer:
         with self._database.reading() as connection:
             query = sa.select(hot.c.hour).where(hot.c.hour < closed).distinct()
             hours = sorted(connection.execute(query).scalars())
+        return self._seal(hours)
+
+    def seal_crowded(self) -> SealReport:
+        """Seal the rows of every hour that has more than `hot_rows_max`, closed or not. Raises RetryableError."""
+        with self._database.reading() as connection:
+            count = sa.func.count()
+            query = sa.select(hot.c.hour).group_by(hot.c.hour).having(count > self._settings.hot_rows_max)
+            hours = sorted(connection.execute(query).scalars())
+        return self._seal(hours)
+
+    def _seal(self, hours: Sequence[int]) -> SealReport:
         rows = samples = made = size = conflicts = 0
         for hour in hours:
             while (step := self._step(hour)) is not None:

@@ -1,57 +1,46 @@
-"""Group commit: one transaction at a time, and every batch that waits for it rides in the next one.
-
-    write ──queue──► first in line takes the lock, commits all that wait ──► each caller returns or raises
-
-A lone writer never waits: it finds the queue empty and the lock free.
-"""
+"""Writing: batches are checked, gathered (group_commit.py) and committed one transaction at a time."""
 
 from __future__ import annotations
 
-import threading
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 import sqlalchemy as sa
 
 from ninesight_store.catalog import Catalog
 from ninesight_store.checks import row_sum
-from ninesight_store.config import StoreSettings
+from ninesight_store.config import HOUR_MS, StoreSettings
 from ninesight_store.contract import Batch, Metadata, SeriesTable
 from ninesight_store.counters import Counters
 from ninesight_store.database import Database
-from ninesight_store.errors import StoreError
+from ninesight_store.errors import LateError, StoreError
 from ninesight_store.exemplar_table import ExemplarWriter
 from ninesight_store.exemplars import fitting
+from ninesight_store.group_commit import GroupCommit, Pending
 from ninesight_store.hot import HotDraft, drafts_of
+from ninesight_store.late import without_late
 from ninesight_store.registry import Registry
 from ninesight_store.schema import hot, metadata
 from ninesight_store.validation import check_batch, check_metadata, check_table
 
 __all__ = ["Writer"]
 
-_SMALL_BATCH = 1000
 _CHECKED_TABLES_MAX = 64
-
-
-@dataclass(eq=False)
-class _Pending:
-    batch: Batch
-    drafts: list[HotDraft]
-    done: bool = False
-    error: Exception | None = field(default=None)
 
 
 class Writer:
     """Writes batches, and anything else that must run alone, through one transaction at a time."""
 
     def __init__(
-        self, database: Database, catalog: Catalog, settings: StoreSettings, counters: Counters
+        self,
+        database: Database,
+        catalog: Catalog,
+        settings: StoreSettings,
+        counters: Counters,
+        now_ms: Callable[[], int],
     ) -> None:
+        self._now_ms = now_ms
         self._database, self._catalog, self._settings, self._counters = database, catalog, settings, counters
-        self._lock = threading.Lock()
-        self._queue: deque[_Pending] = deque()
-        self._arrived = threading.Condition()
+        self._commits = GroupCommit(self._commit_or_forget, settings)
         self._registry = Registry()
         self._exemplars = ExemplarWriter(settings)
         self._metadata: dict[str, Metadata] = {}
@@ -60,20 +49,15 @@ class Writer:
     def write(self, batch: Batch) -> None:
         """Keep a batch; it is on the disk when this returns. Raises PermanentError or RetryableError."""
         self._check(batch)
-        pending = _Pending(batch, drafts_of(batch))
-        with self._arrived:
-            self._queue.append(pending)
-            self._arrived.notify()
-        with self._lock:
-            if not pending.done:
-                self._wait_for_company(pending)
-                self._commit_waiting(pending)
-        if pending.error is not None:
-            raise pending.error
+        batch, late = self._timely(batch)
+        if late == 0 or len(batch) or batch.metadata or len(batch.exemplars):
+            self._commits.submit(Pending(batch, drafts_of(batch)))
+        if late:
+            self._refuse(late, len(batch))
 
     def alone(self, work: Callable[[sa.Connection, Registry], None]) -> None:
         """Run `work` in a write transaction of its own; it is committed or leaves no trace."""
-        with self._lock:
+        with self._commits.alone():
             try:
                 with self._database.writing() as connection:
                     self._begin(connection)
@@ -98,31 +82,36 @@ class Writer:
             self._counters.add("samples_refused", getattr(error, "refused", 0))
             raise
 
-    def _wait_for_company(self, pending: _Pending) -> None:
-        if self._settings.group_commit_ms_max and len(pending.batch) < _SMALL_BATCH:
-            enough = self._settings.group_commit_batches_max
-            with self._arrived:
-                self._arrived.wait_for(
-                    lambda: len(self._queue) >= enough, self._settings.group_commit_ms_max / 1000
-                )
+    def _timely(self, batch: Batch) -> tuple[Batch, int]:
+        window = self._settings.late_ms_max
+        if window is None:
+            return batch, 0
+        fresh, late = without_late(batch, self._now_ms() - window)
+        if gone := len(batch.exemplars) - len(fresh.exemplars):
+            self._counters.add("exemplars_left_out", gone)
+        return fresh, late
 
-    def _commit_waiting(self, own: _Pending) -> None:
-        while not own.done:
-            group: list[_Pending] = []
-            while self._queue and len(group) < self._settings.group_commit_batches_max:
-                group.append(self._queue.popleft())
-            try:
-                self._commit(group)
-            except Exception as error:
-                self._registry.forget()
-                self._metadata.clear()
-                self._counters.add("commits_failed")
-                for pending in group:
-                    pending.error = error
-            for pending in group:
-                pending.done = True
+    def _refuse(self, late: int, kept: int) -> None:
+        self._counters.add("samples_refused", late)
+        self._counters.add("samples_refused_late", late)
+        hours = (self._settings.late_ms_max or 0) / HOUR_MS
+        raise LateError(
+            f"samples must be at most {hours:g} h old when they arrive, {late} were older and are refused, "
+            f"{kept} others were kept; raise store.late_max and store.retention, or check the sender's clock",
+            refused=late,
+            kept=kept,
+        )
 
-    def _commit(self, group: list[_Pending]) -> None:
+    def _commit_or_forget(self, group: list[Pending]) -> None:
+        try:
+            self._commit(group)
+        except BaseException:
+            self._registry.forget()
+            self._metadata.clear()
+            self._counters.add("commits_failed")
+            raise
+
+    def _commit(self, group: list[Pending]) -> None:
         with self._database.writing() as connection:
             self._begin(connection)
             rows = [self._row(pending.batch, draft) for pending in group for draft in pending.drafts]
@@ -144,7 +133,7 @@ class Writer:
         ids = self._registry.ids_of(batch.series).tolist()
         return self._exemplars.insert(connection, [(ids[row], one) for row, one in fitting(batch.exemplars)])
 
-    def _count_exemplars(self, group: list[_Pending], kept: int) -> None:
+    def _count_exemplars(self, group: list[Pending], kept: int) -> None:
         given = sum(len(pending.batch.exemplars) for pending in group)
         if given:
             self._counters.add("exemplars_written", kept)

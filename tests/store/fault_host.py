@@ -124,10 +124,10 @@ def write_together(store, batches):
             errors.append(error)
 
     threads = [threading.Thread(target=write, args=(batch,)) for batch in batches]
-    with store._writer._lock:
+    with store._writer._commits.alone():
         for thread in threads:
             thread.start()
-        while len(store._writer._queue) < len(batches):
+        while store._writer._commits.waiting < len(batches):
             pass
     for thread in threads:
         thread.join()

@@ -136,7 +136,9 @@ def test_a_full_disk_is_retryable_and_keeps_nothing(tmp_path):
                 store.write(batch_of({labels: [(tick * 1000, 1.0)] for labels in series}))
                 written += 1
         assert len(store.select([], 0, 2**50).values) == written * 500
-        assert store.stat().counters["commits_failed"] == 1
+        assert store.stat().counters["commits_failed"] == 2, (
+            "it was tried again, as there might have been room"
+        )
 
 
 def test_a_locked_database_is_retryable(tmp_path):

@@ -177,7 +177,7 @@ def test_batches_that_wait_for_a_commit_share_the_next_one(tmp_path):
         other = sqlite3.connect(path, isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
         threads = start_writers(store)
-        wait_until(lambda: len(store._writer._queue) == WRITERS - 1)
+        wait_until(lambda: store._writer._commits.waiting == WRITERS - 1)
         other.execute("ROLLBACK")
         other.close()
         for thread in threads:
@@ -187,14 +187,27 @@ def test_batches_that_wait_for_a_commit_share_the_next_one(tmp_path):
         assert (counters["batches_written"], counters["commits"]) == (WRITERS, 2)
 
 
-def test_a_small_batch_may_wait_for_company(url):
-    """With group_commit_ms_max the first in line waits until enough batches are there."""
+def test_small_batches_wait_for_company_where_there_was_some(tmp_path):
+    """A lone writer never waits; after a commit that several shared the next batch waits until enough are there."""
+    path = tmp_path / "store.db"
     settings = StoreSettings(group_commit_ms_max=30_000, group_commit_batches_max=WRITERS)
-    with LocalStore(url, settings) as store:
+    with LocalStore(path, settings) as store:
+        for tick in range(5):
+            store.write(batch_of({"lone": [(tick, 1.0)]}))
+        assert store.stat().counters["commits"] == 5
+        other = sqlite3.connect(path, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        first = start_writers(store)[:WRITERS]
+        wait_until(lambda: store._writer._commits.waiting == WRITERS - 1)
+        other.execute("ROLLBACK")
+        other.close()
+        for thread in first:
+            thread.join()
+        assert store.stat().counters["commits"] == 7
         for thread in start_writers(store):
             thread.join()
-        assert len(store.select([], 0, 100).values) == WRITERS
-        assert store.stat().counters["commits"] == 1
+        assert store.stat().counters["commits"] == 8
+        assert len(store.select([], 0, 100).values) == WRITERS + 5
 
 
 def test_a_failed_commit_fails_all_its_batches_and_none_is_kept(tmp_path):
@@ -252,7 +265,9 @@ def test_config_becomes_settings():
     settings = StoreConfig(retention="1d12h", seal_after="90s", size_max_mb=2).settings()
     assert (settings.retention_ms, settings.seal_after_ms) == (36 * HOUR_MS, 90_000)
     assert settings.size_bytes_max == 2 * 2**20
-    assert StoreConfig().settings() == StoreSettings()
+    assert StoreConfig().settings() == StoreSettings(late_ms_max=15 * 24 * HOUR_MS)
+    assert StoreConfig(late_max="1h").settings().late_ms_max == HOUR_MS
+    assert StoreConfig(late_max="9d", retention="1d").settings().late_ms_max == 24 * HOUR_MS
 
 
 @pytest.mark.parametrize(
