@@ -2,6 +2,8 @@
 
 import pytest
 
+from .fault_world import Host, compiled
+
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def url(request, tmp_path):
@@ -9,3 +11,11 @@ def url(request, tmp_path):
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/store.db"
     return request.getfixturevalue("postgres").url()
+
+
+@pytest.fixture(scope="session")
+def host(tmp_path_factory, real):
+    """The process that forks processes under test and sends each into a fault (fault_world.py)."""
+    host = Host(compiled(real("gcc"), tmp_path_factory.mktemp("faults")))
+    yield host
+    host.close()

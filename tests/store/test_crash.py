@@ -22,7 +22,7 @@ from pathlib import Path
 
 import pytest
 
-from .fault_world import Host, Tally, check, compiled, copy_of
+from .fault_world import Tally, check, copy_of
 from .histories import History, Truth
 
 SEED = int(os.environ.get("NINESIGHT_STORE_SEED", "20261125"))
@@ -30,14 +30,6 @@ KILLS = os.environ.get("NINESIGHT_STORE_KILLS", "30")
 HISTORIES = 3
 DEADLY = ("kill_before", "kill_after", "torn")
 LENGTH = 40
-
-
-@pytest.fixture(scope="module")
-def host(tmp_path_factory, real):
-    """The process that forks the processes under test."""
-    host = Host(compiled(real("gcc"), tmp_path_factory.mktemp("faults")))
-    yield host
-    host.close()
 
 
 @pytest.fixture
