@@ -117,6 +117,11 @@ class RemoteWriteConfig(_Model):
         url = urlsplit(self.url)
         return self.name or url.netloc.rpartition("@")[2]
 
+    @property
+    def where(self) -> str:
+        """The address without a query, which may hold a secret."""
+        return self.url.partition("?")[0]
+
     @field_validator("url")
     @classmethod
     def _url_is_address(cls, url: str) -> str:
@@ -313,6 +318,11 @@ class CollectorConfig(_Model):
     """Threads that scrape and sample."""
     retry_batches_max: int = Field(default=512, ge=1)
     """Batches kept for another try while the sink refuses; above it the oldest is dropped and counted."""
+
+    def rooted(self, folder: Path) -> CollectorConfig:
+        """Return the same with relative paths starting at `folder`."""
+        sent = tuple(one.rooted(folder) for one in self.remote_write)
+        return self.model_copy(update={"remote_write": sent})
 
     @model_validator(mode="after")
     def _targets_differ(self) -> Self:

@@ -70,7 +70,7 @@ def _json(body: Any, status: int = 200) -> Response:
 
 
 async def _not_found(request: Request, _error: Exception) -> Response:
-    words = f"there is nothing at {request.url.path[:200]}; queries go to /api/v1/query, OTLP to /v1/metrics"
+    words = f"there is nothing at {request.url.path[:200]}; queries go to /api/v1/query, OTLP to /v1/metrics, remote write to /api/v1/write"
     return _json({"status": "error", "errorType": "not_found", "error": words}, 404)
 
 
@@ -80,6 +80,7 @@ async def _home(_request: Request) -> Response:
             "name": "ninesight",
             "query": "/api/v1/query",
             "otlp": "/v1/metrics",
+            "remote_write": "/api/v1/write",
             "targets": "/api/v1/targets",
             "alerts": "/api/v1/alerts",
             "store": "/api/v1/status/tsdb",

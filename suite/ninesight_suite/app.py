@@ -7,15 +7,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ninesight_alerts import Alerting
-from ninesight_collector import Collector
+from ninesight_collector import Collector, CollectorError
 from ninesight_query.http import EnginePool, HttpSettings
 from ninesight_store import LocalStore, Maintenance
+from ninesight_store.contract import Sink
 from starlette.applications import Starlette
 
 from ninesight_suite.api import api_app
 from ninesight_suite.config import SuiteConfig
 from ninesight_suite.documents import load_figures, sla_rule_groups
 from ninesight_suite.engines import api_token, close_engine, engine_for
+from ninesight_suite.errors import ConfigError
 from ninesight_suite.recording import recorder_into
 
 __all__ = ["Suite", "store_url"]
@@ -36,6 +38,14 @@ def store_url(config: SuiteConfig) -> str:
     return f"sqlite:///{Path(config.data_dir).resolve() / 'ninesight.db'}"
 
 
+def collector_for(config: SuiteConfig, sink: Sink | None, *, now_ms: Callable[[], int]) -> Collector:
+    """Return the collector; with a `sink` of None it only sends on. Raises ConfigError."""
+    try:
+        return Collector(config.collector, sink, now_ms, spool_dir=config.spool_dir)
+    except CollectorError as error:
+        raise ConfigError(str(error)) from error
+
+
 class Suite:
     """Everything but the pages, in this process. Fulfils `contract.Lifecycle`."""
 
@@ -51,13 +61,13 @@ class Suite:
         self.store = LocalStore(url, settings=config.store.settings(), now_ms=now_ms)
         self.engine = engine_for(config, lambda: self.store, now_ms=now_ms)
         self.maintenance = Maintenance(self.store)
-        self.collector = Collector(config.collector, self.store, now_ms=now_ms)
+        self.collector = collector_for(config, self.store if config.keeps else None, now_ms=now_ms)
         self.alerting = Alerting(
             config.alerts,
             self.engine,
             url,
             groups=groups,
-            record=recorder_into(self.store),
+            record=recorder_into(self.collector.sink),
             now_ms=now_ms,
         )
         self.alerts = self.alerting.reader()
@@ -73,9 +83,9 @@ class Suite:
         self.collector.start()
 
     def stop(self, timeout_s: float = 5.0) -> None:
-        """Stop in reverse order; the store closes last."""
-        self.collector.stop(timeout_s)
+        """Stop in reverse order; what the others write into closes last."""
         self.alerting.stop()
+        self.collector.stop(timeout_s)
         self.alerts.close()
         self.queries.close()
         self.looks.close()

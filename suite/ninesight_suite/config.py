@@ -21,7 +21,7 @@ from ninesight_dashboards.config import PagesConfig
 from ninesight_query.api_config import ApiConfig
 from ninesight_query.config import EngineConfig
 from ninesight_store.config import StoreConfig
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ninesight_suite.address import Address, parse_address
 from ninesight_suite.errors import ConfigError
@@ -53,10 +53,32 @@ class SuiteConfig(BaseModel):
     api: ApiConfig = Field(default_factory=ApiConfig)
     store: StoreConfig = Field(default_factory=StoreConfig)
     query: EngineConfig = Field(default_factory=EngineConfig)
+    """Which engine answers. `engine` is another name for this section: `engine: {url: ...}`."""
     collector: CollectorConfig = Field(default_factory=CollectorConfig)
     analytics: AnalyticsConfig = Field(default_factory=AnalyticsConfig)
     alerts: AlertsConfig = Field(default_factory=AlertsConfig)
     pages: PagesConfig = Field(default_factory=PagesConfig)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _engine_is_query(cls, given: Any) -> Any:
+        if not isinstance(given, dict) or "engine" not in given:
+            return given
+        if "query" in given:
+            raise ValueError("engine and query are two names for one section; keep one of them")
+        return {("query" if key == "engine" else key): value for key, value in given.items()}
+
+    @property
+    def keeps(self) -> bool:
+        """Whether samples go into the own store."""
+        if self.collector.keep is not None:
+            return self.collector.keep
+        return not (self.collector.remote_write and self.query.url)
+
+    @property
+    def spool_dir(self) -> Path:
+        """Where the queues of remote write lie."""
+        return Path(self.data_dir).resolve() / "remote-write"
 
     @property
     def api_address(self) -> Address:
@@ -96,6 +118,7 @@ def _rooted(config: SuiteConfig, folder: Path) -> SuiteConfig:
             "data_dir": folder / config.data_dir,
             "api": config.api.rooted(folder),
             "query": config.query.rooted(folder),
+            "collector": config.collector.rooted(folder),
             "analytics": config.analytics.rooted(folder),
             "alerts": config.alerts.model_copy(update={"rule_files": rule_files, "receivers": receivers}),
         }

@@ -28,7 +28,7 @@ def _line(finding: typing.Mapping[str, typing.Any], model: type[BaseModel]) -> s
     words = words[:1].lower() + words[1:]
     given = finding.get("input")
     # A receiver's address counts as a secret: its path often is one.
-    secret = any(word in key for word in ("secret", "token", "password", "url"))
+    secret = any(word in key for word in ("secret", "token", "password", "url", "headers"))
     if isinstance(given, dict | list) or "got " in words or secret:
         return f"{key}: {words}"
     return f"{key}: {words}, got {given!r}"

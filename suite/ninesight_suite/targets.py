@@ -21,7 +21,7 @@ from ninesight_query.parse import parse_matchers
 from ninesight_store.contract import Matcher
 from ninesight_store.matchers import compile_matchers, labels_match
 
-__all__ = ["target_answers"]
+__all__ = ["target_answers", "targets_body"]
 
 _HEALTH = {True: "up", False: "down", None: "unknown"}
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -37,8 +37,11 @@ def target_answers(targets: Callable[[], Sequence[TargetView]]) -> dict[str, Ans
 
 
 def _targets(found: Sequence[TargetView], params: Params) -> bytes:
+    return targets_body(found, params.first("state").lower(), params.first("scrapePool"))
+
+
+def targets_body(found: Sequence[TargetView], state: str = "", pool: str = "") -> bytes:
     """Answer with what is active. We have no relabelling, so nothing is ever dropped."""
-    state, pool = params.first("state").lower(), params.first("scrapePool")
     active = [_target(view) for view in found if state in ("", "any", "active") and pool in ("", view.name)]
     dropped = {"droppedTargets": [], "droppedTargetCounts": {view.name: 0 for view in _scraped(found)}}
     return encode_success(orjson.dumps({"activeTargets": active, **dropped}))

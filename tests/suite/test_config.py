@@ -42,6 +42,14 @@ def test_paths_start_at_the_files_folder(tmp_path):
             "collector.scrape.0.jobb: there is no such key; did you mean job?",
         ),
         ("listen: a:1\nlisten: b:2", "line 2: key 'listen' is given twice"),
+        ("engine: {url: 'http://a:1'}\nquery: {}", "engine and query are two names for one section"),
+        ("engine: {ulr: 'http://a:1'}", "query.ulr: there is no such key; did you mean url?"),
+        ("collector: {keep: false}", "keep: false needs somewhere to send to"),
+        ("collector: {remote_write: [{url: 'ftp://a'}]}", "remote_write.0.url: url must be an http or https"),
+        (
+            "collector: {remote_write: [{url: 'http://a:1/w'}, {url: 'http://a:1/x'}]}",
+            "each remote_write needs a name of its own, got a:1",
+        ),
         ("data_dir: 2026-99-99", "line 1, column 11: '2026-99-99' is not a valid timestamp"),
         ("- a", "must hold keys and values, got a list"),
         ("a: [", "line 1"),
@@ -82,3 +90,35 @@ def test_a_taken_port_is_told_before_anything_starts():
         port = taken.getsockname()[1]
         with pytest.raises(PortError, match=rf"cannot listen on 127.0.0.1:{port}.*set pages_listen"):
             listen(parse_address(f"127.0.0.1:{port}"), "pages_listen")
+
+
+@pytest.mark.parametrize(
+    ("text", "keeps"),
+    [
+        ("", True),
+        ("engine: {url: 'http://a:1'}", True),
+        ("collector: {remote_write: [{url: 'http://a:1/w'}]}", True),
+        ("engine: {url: 'http://a:1'}\ncollector: {remote_write: [{url: 'http://a:1/w'}]}", False),
+        ("engine: {url: 'http://a:1'}\ncollector: {keep: true, remote_write: [{url: 'http://a:1/w'}]}", True),
+        ("collector: {keep: false, remote_write: [{url: 'http://a:1/w'}]}", False),
+    ],
+)
+def test_samples_are_kept_unless_they_are_sent_and_asked_elsewhere(tmp_path, text, keeps):
+    """`engine` is another name of `query`; with both ways to another engine nothing is kept here, unless told so."""
+    (tmp_path / "ninesight.yaml").write_text(text)
+    config = load_config(tmp_path / "ninesight.yaml")
+    assert config.keeps is keeps
+    assert bool(config.query.url) is ("engine" in text)
+
+
+def test_no_secret_of_a_sender_is_shown(tmp_path):
+    """Neither a mistake nor the configuration's own text holds a header, a password or a token."""
+    secrets = "password: pw-s3cret, username: u, headers: {X-A: h-s3cret}"
+    (tmp_path / "ninesight.yaml").write_text(
+        f"collector: {{remote_write: [{{url: 'http://a:1', {secrets}}}]}}"
+    )
+    assert "s3cret" not in repr(load_config(tmp_path / "ninesight.yaml"))
+    wrong = "headers: {X-A: [h-s3cret]}, password: [pw-s3cret], bearer_token: {a: t-s3cret}"
+    message = refusal(tmp_path, f"collector: {{remote_write: [{{url: 'http://a:1', {wrong}}}]}}")
+    assert "headers.X-A" in message
+    assert "s3cret" not in message

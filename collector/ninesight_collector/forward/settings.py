@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Literal
-from urllib.parse import urlsplit
 
 from ninesight_collector.config import RemoteWriteConfig
 from ninesight_collector.forward.client import ClientSettings
@@ -29,9 +28,8 @@ class SenderSettings:
 
     @property
     def where(self) -> str:
-        """The address without anything secret."""
-        parts = urlsplit(self.client.url)
-        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+        """The address without a query, which may hold a secret."""
+        return self.client.url.partition("?")[0]
 
     @classmethod
     def of(cls, config: RemoteWriteConfig) -> SenderSettings:

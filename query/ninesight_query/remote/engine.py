@@ -26,9 +26,10 @@ from ninesight_query.errors import (
     UnavailableError,
 )
 from ninesight_query.lookback import lookback_now
-from ninesight_query.parse import parse
+from ninesight_query.parse import parse, prettify
 from ninesight_query.remote.answers import instant_value, matrix_value
 from ninesight_query.remote.client import Form, RemoteClient
+from ninesight_query.remote.dialect import worded
 from ninesight_query.remote.exemplars import exemplars_of
 from ninesight_query.remote.reader import AnswerReader
 from ninesight_query.remote.selectors import escaped_label, selector_text
@@ -96,7 +97,7 @@ class RemoteEngine:
     def instant(self, query: str, at_ms: int) -> Answer:
         """Evaluate at one time. Raises QueryError."""
         expr = self._checked(query)
-        form = [("query", query), ("time", _seconds(at_ms))]
+        form = [("query", self._worded(query, expr)), ("time", _seconds(at_ms))]
         envelope, reader = self._evaluated("/api/v1/query", form, expr)
         value = _shaped(lambda: instant_value(envelope["data"], reader.rows, expr, at_ms))
         return Answer(value, *_said(envelope))
@@ -111,7 +112,7 @@ class RemoteEngine:
                 "put a function such as rate() around a range vector"
             )
         form = [
-            ("query", query),
+            ("query", self._worded(query, expr)),
             ("start", _seconds(start_ms)),
             ("end", _seconds(end_ms)),
             # As a duration: Prometheus cuts 33.3 to 33.299 s.
@@ -188,6 +189,14 @@ class RemoteEngine:
             return parse(query)
         except ParseError:
             return None
+
+    def _worded(self, query: str, expr: ir.Expr | None) -> str:
+        """Return the query as this server understands it; what we cannot read is left to the server."""
+        wording = self._known().wording
+        if expr is None or not any(name in query for name in wording):
+            return query
+        said = worded(expr, wording)
+        return query if said is expr else prettify(said)
 
     def _evaluated(
         self, path: str, form: list[tuple[str, str]], expr: ir.Expr | None

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ninesight_query.contract import Capabilities
+from ninesight_query.remote.dialect import METRICSQL, NO_AVERAGE, Wording
 
 __all__ = ["UNKNOWN", "Server", "server_of"]
 
@@ -18,6 +19,7 @@ _METRICSQL = (
     "rate, increase and delta begin at the last sample before the range and do not extrapolate to its ends",
     "a plain selector looks back as far as its series' own sample interval, not for 5 minutes",
     "points that are NaN are left out",
+    "before 1.87, a range query repeats what was 30 s ago up to now; run it with -search.latencyOffset=1s",
     "there are no exemplars",
 )
 
@@ -33,6 +35,8 @@ class Server:
     """How it is told another lookback for one query."""
     span_ms: tuple[int, int] | None = None
     """Times that the catalogue understands; None: all."""
+    wording: Wording = field(default_factory=dict)
+    """Functions that must be said otherwise."""
 
     def clipped(self, start_ms: int, end_ms: int) -> tuple[int, int]:
         """Return the span as far as the server understands it."""
@@ -62,7 +66,9 @@ def server_of(build: Mapping[str, Any], headers: Mapping[str, str]) -> Server:
             differences=_METRICSQL,
         )
         # nocache: without it times are moved to multiples of the step, and the newest 30 s are hidden.
-        return Server(can, (("nocache", "1"),), "max_lookback", (_DAY_MS, 1 << 42))
+        # latency_offset: later versions take it; older ones need the flag -search.latencyOffset=1s.
+        asked = (("nocache", "1"), ("latency_offset", "1s"))
+        return Server(can, asked, "max_lookback", (_DAY_MS, 1 << 42), METRICSQL)
     if application == "ninesight":
         return Server(Capabilities("ninesight", version=version))
     if "mimir" in application or "cortex" in application or build.get("features"):
@@ -77,7 +83,7 @@ def server_of(build: Mapping[str, Any], headers: Mapping[str, str]) -> Server:
     can = Capabilities(
         "prometheus", native_histograms=native, version=version, differences=tuple(differences)
     )
-    return Server(can)
+    return Server(can, wording=NO_AVERAGE if (0, 0) < number < (2, 51) else {})
 
 
 def _number(version: str) -> tuple[int, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from ninesight_suite.commands import check, demo, promqltest, query, server, store, up
+from ninesight_suite.commands import agent, check, demo, promqltest, query, server, store, up
 
 __all__ = ["app"]
 
@@ -21,9 +21,11 @@ app = typer.Typer(
 - `ninesight demo`: see everything on this machine, with a fault, an alert and its webhook
 - `ninesight up`: run the suite; it receives on 127.0.0.1:9901 and shows pages on 127.0.0.1:9900
 - `ninesight query 'up'`: ask it a question in PromQL
+- `ninesight agent --remote-write URL`: collect on another node and send it there
 """,
 )
 app.command("up")(up.up)
+app.command("agent")(agent.agent)
 app.command("demo")(demo.demo)
 app.command("query")(query.query)
 app.command("check")(check.check)

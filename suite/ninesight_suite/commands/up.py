@@ -37,9 +37,19 @@ def up(
         typer.echo(f"pages      {page.url}")
         typer.echo(f"API        {api.url}/api/v1/query  (Prometheus HTTP API)")
         typer.echo(f"receives   {api.url}/v1/metrics  (OTLP over HTTP)")
-        typer.echo(f"store      {masked_url(loaded.store.url) or loaded.data_dir}")
+        typer.echo(f"           {api.url}/api/v1/write  (Prometheus remote write)")
+        if loaded.keeps:
+            typer.echo(f"store      {masked_url(loaded.store.url) or loaded.data_dir}")
+        for target in loaded.collector.remote_write:
+            typer.echo(f"sends on   {target.where}")
         if loaded.query.url:
             typer.echo(f"asks       {loaded.query.url}  (query.url: pages, analytics and alerts)")
+        if loaded.query.url and not loaded.collector.remote_write:
+            typer.echo(
+                "warning: query.url is asked, but what arrives here is not sent there; "
+                "set collector.remote_write",
+                err=True,
+            )
         for name, address in (("listen", api), ("pages_listen", page)):
             if not address.loopback:
                 typer.echo(
