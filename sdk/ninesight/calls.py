@@ -115,11 +115,19 @@ class Call:
 
         Say them before the first stage: what was recorded earlier keeps the labels it had.
         """
-        buffers = self.series.buffers
-        was = self.series
-        self.series = buffers.relabel(was, labels)
-        if self in was.running:
-            self.series.running.add(self)
+        self._move(self.series.buffers.relabel(self.series, labels, None))
+
+    def model(self, model: str, version: str = "1") -> None:
+        """Say which model answers, where that is known only inside (a router, a field of the request).
+
+        As with labels: what was recorded earlier stays where it was.
+        """
+        self._move(self.series.buffers.relabel(self.series, {}, (model, version)))
+
+    def _move(self, series: ModelSeries) -> None:
+        was, self.series = self.series, series
+        if self in was.running and series is not was:
+            series.running.add(self)
             was.running.discard(self)
 
     def attribute(self, key: str, value: object) -> None:
@@ -310,7 +318,7 @@ def _silence(*names: str) -> None:
 
 
 _silence("outcome", "served_by", "predictions", "tokens", "token", "accelerator_seconds", "labels")
-_silence("enqueue", "add_stage", "begin", "end", "attribute", "continue_trace")
+_silence("enqueue", "add_stage", "begin", "end", "attribute", "continue_trace", "model")
 
 
 def running_series(buffers: Buffers) -> ModelSeries | None:

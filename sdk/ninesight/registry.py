@@ -77,10 +77,13 @@ class Registry:
                 self._shortcuts[said] = found
         return found
 
-    def relabel(self, series: ModelSeries, labels: Mapping[str, object]) -> ModelSeries:
-        """Return the series with more labels, or others in their place."""
+    def relabel(
+        self, series: ModelSeries, labels: Mapping[str, object], model: tuple[str, str] | None
+    ) -> ModelSeries:
+        """Return the series with more labels or others in their place, and of another model if one is given."""
         told = {**dict(series.labels[2:]), **labels}
-        return self.series(series.model, series.version, tuple(told.items()))
+        name, version = (series.model, series.version) if model is None else model
+        return self.series(name, version, tuple(told.items()))
 
     def after_fork(self) -> None:
         """Make the child's own lock, and its counts zero."""

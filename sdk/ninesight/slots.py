@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 __all__ = ["FAR", "Buffers", "Event", "Point", "Slot", "ThreadBuffer", "take"]
 
+Relabel = Callable[[ModelSeries, Mapping[str, object], tuple[str, str] | None], ModelSeries]
+"""(series, labels, (model, version) or None for the same) -> series."""
+
 Event = tuple[Any, ...]
 """(what, ...): see `events`."""
 
@@ -121,8 +124,8 @@ class Buffers:
         """Keeps calls worth a trace; None while traces are off."""
         self.outcomes = Outcomes()
         """Judges the exceptions of all calls."""
-        self.relabel: Callable[[ModelSeries, Mapping[str, object]], ModelSeries] = lambda series, _: series
-        """Finds the series of a call that says more labels."""
+        self.relabel: Relabel = lambda series, *_: series
+        """Finds the series of a call that says more labels, or another model."""
         self.threads: list[ThreadBuffer] = []
         self.dropped_before = 0
         """Drops of threads that are gone."""

@@ -171,3 +171,13 @@ def test_the_budget_holds_for_any_order_of_values(said, values_max):
             known.add(got)
             assert len(known) <= values_max
     assert faults.over_budget == over
+
+
+def test_a_running_call_may_say_which_model_answers(sdk):
+    """A router knows it only inside; own labels go along."""
+    with ninesight.call("router", labels={"tenant": "t1"}) as call:
+        ninesight.current().model("small", "2")
+        assert total(sdk(), "model_requests_in_flight", model="router") == 0
+    assert call.series.model == "small"
+    assert ok(sdk(), "small", version="2", tenant="t1") == 1
+    assert ok(sdk(), "router") == 0

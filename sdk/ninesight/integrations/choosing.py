@@ -1,0 +1,64 @@
+"""Which requests of a server are observed, and under which model: shared by all middlewares."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from ninesight.api import RUNTIME, call
+from ninesight.calls import Call
+from ninesight.errors import ConfigError
+from ninesight.labels import check_label_names
+
+__all__ = ["EXCLUDED", "Chooser"]
+
+EXCLUDED = ("/metrics", "/health", "/healthz", "/live", "/ready", "/docs", "/openapi.json", "/favicon.ico")
+"""Paths that are no predictions."""
+
+Told = str | Callable[..., Any]
+
+
+class Chooser:
+    """Makes the call of a request. `model`, `version` and labels are fixed, or functions of the request."""
+
+    def __init__(
+        self,
+        *,
+        model: Told,
+        version: Told = "1",
+        labels: Mapping[str, Told] | None = None,
+        paths: Sequence[str] = ("/",),
+        excluded: Sequence[str] = EXCLUDED,
+    ) -> None:
+        if not callable(model) and not isinstance(model, str):
+            raise ConfigError(
+                f"model must be a name or a function of the request, got {model!r}; write model='...'"
+            )
+        check_label_names(labels or (), "labels")
+        self._model = model
+        self._version = version
+        self._labels = dict(labels or {})
+        self._paths = tuple(paths)
+        self._excluded = tuple(excluded)
+
+    def call_of(self, path: str, request: Any) -> Call | None:
+        """Return the call of a request, not begun; None for a path that is not observed, or a function that says None."""
+        if not path.startswith(self._paths) or self._is_excluded(path) or not RUNTIME.enabled:
+            return None
+        model = self._ask(self._model, request)
+        if model is None:
+            return None
+        labels = {name: self._ask(told, request) for name, told in self._labels.items()}
+        return call(str(model), str(self._ask(self._version, request) or "1"), labels)
+
+    def _is_excluded(self, path: str) -> bool:
+        return any(path == item or path.startswith(item + "/") for item in self._excluded)
+
+    def _ask(self, told: Told, request: Any) -> Any:
+        if not callable(told):
+            return told
+        try:
+            return told(request)
+        except Exception as error:
+            RUNTIME.faults.internal("a function of the request", error)
+            return "unknown"
