@@ -23,6 +23,9 @@ _DURATION = re.compile(
 _MILLISECONDS_MAX = (1 << 63) // 1_000_000
 """The largest duration of Prometheus: it counts nanoseconds in 64 bits."""
 
+_CHARACTERS_MAX = 140
+"""Seven numbers of 64 bits with their units."""
+
 
 def duration_ms(text: str, *, signed: bool = False) -> int:
     """Return a duration in milliseconds; with `signed` a leading + or - is allowed.
@@ -34,10 +37,11 @@ def duration_ms(text: str, *, signed: bool = False) -> int:
         sign, body = (-1 if body[0] == "-" else 1), body[1:]
     if body == "0":
         return 0
-    match = _DURATION.fullmatch(body)
-    if match is None or not body:
+    match = _DURATION.fullmatch(body) if 0 < len(body) <= _CHARACTERS_MAX else None
+    if match is None:
+        shown = text if len(text) <= _CHARACTERS_MAX else text[:_CHARACTERS_MAX] + "..."
         raise ParseError(
-            f"a duration must be whole numbers with units in falling order (y w d h m s ms), got {text!r}; "
+            f"a duration must be whole numbers with units in falling order (y w d h m s ms), got {shown!r}; "
             "write 5m, 1h30m or 250ms"
         )
     total = sum(

@@ -67,16 +67,22 @@ def _accept(matchers: Iterable[Matcher], value: str) -> bool:
     return all(compile_matcher(matcher).accepts(value) for matcher in matchers)
 
 
-def _reference(expr: ir.Expr, offset_ms: int = 0, at: ir.At | None = None) -> tuple[int, ir.At | None]:
+def _reference(expr: ir.Expr) -> tuple[int, ir.At | None]:
     """Return offset and `@` under which the first selector of an expression is read, subqueries included."""
-    if isinstance(expr, ir.Selector | ir.Subquery):
-        offset_ms, at = (expr.offset_ms, expr.at) if expr.at else (offset_ms + expr.offset_ms, at)
-    if isinstance(expr, ir.Selector):
-        return offset_ms, at
-    for child in ir.children(expr):
-        if any(isinstance(node, ir.Selector) for node in ir.walk(child)):
-            return _reference(child, offset_ms, at)
+    offset_ms, at = 0, None
+    node: ir.Expr | None = expr
+    while node is not None:
+        if isinstance(node, ir.Selector | ir.Subquery):
+            offset_ms, at = (node.offset_ms, node.at) if node.at else (offset_ms + node.offset_ms, at)
+        if isinstance(node, ir.Selector):
+            return offset_ms, at
+        selecting = (child for child in ir.children(node) if _selects(child))
+        node = next(selecting, None)
     return 0, None
+
+
+def _selects(expr: ir.Expr) -> bool:
+    return any(isinstance(node, ir.Selector) for node in ir.walk(expr))
 
 
 def _newest(selector: ir.Selector, grid: Grid, context: Context) -> Block:

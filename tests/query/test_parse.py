@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from ninesight_query import ir, parse, parse_selector
 from ninesight_query.errors import ParseError
 from ninesight_query.parse import QUERY_LENGTH_MAX
+from ninesight_query.testing import engine_over
 from ninesight_store.contract import Matcher, MatchOp
 
 UP = ir.Selector((Matcher("__name__", MatchOp.EQUAL, "up"),))
@@ -180,6 +181,32 @@ def test_selectors_for_the_series_api():
     for text in ("up[5m]", "up offset 5m", "up + 1", "1"):
         with pytest.raises(ParseError, match="a plain series selector is needed"):
             parse_selector(text)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "m" + " + m" * 1999,
+        "m" + " or m" * 1999,
+        "m @ 60" + " + m @ 60" * 500,
+        "2" + " ^ 1" * 240,
+        "-" * 240 + "m",
+        "abs(" * 100 + "m" + ")" * 100,
+        "sum(" * 100 + "m" + ")" * 100,
+        "m + (" * 100 + "m" + ")" * 100,
+        "max_over_time(" * 50 + "m" + "[1m:])" * 50,
+        "scalar(vector(" * 50 + "1" + "))" * 50,
+        "info(m" + " + m" * 500 + ")",
+    ],
+)
+def test_long_and_deep_queries_are_answered(query):
+    """What the parser lets through, the engine has the stack for."""
+    engine = engine_over(
+        'load 1m\n  m{job="a", instance="b"} 1x5\n  target_info{job="a", instance="b", c="d"} 1x5'
+    )
+    instant, ranged = engine.instant(query, 300_000).value, engine.range(query, 0, 300_000, 60_000).value
+    assert type(instant).__name__ in ("Vector", "Scalar")
+    assert len(ranged.labels) == 1
 
 
 def test_deep_text_does_not_kill_the_process():

@@ -232,6 +232,18 @@ def test_long_chains_take_no_stack():
         tree_of(query)
 
 
+@pytest.mark.parametrize(
+    "query",
+    ["9" * 60_000, "0x" + "f" * 60_000, "0" + "7" * 60_000, "1" * 60_000 + "m", "f" * 60_000 + "(x)", "m m" + "m" * 60_000,
+     '"\\q' + "x" * 60_000 + '"', "m{a=~'(" + "x" * 60_000 + "'}", "m[" + "9" * 60_000 + "s]", "'" + "x" * 60_000],
+)  # fmt: skip
+def test_huge_words_make_short_messages(query):
+    """A message quotes a name or a number, but not all of it."""
+    with pytest.raises(ParseError) as refused:
+        parse(query)
+    assert len(str(refused.value)) < 700
+
+
 def test_little_stack_is_no_crash():
     """Where the caller left no stack, the query is refused, not the process."""
 

@@ -11,16 +11,14 @@ from __future__ import annotations
 import math
 import re
 
+from ninesight_query.durations import duration_ms
+from ninesight_query.errors import ParseError
+
 __all__ = ["NUMBER_WORDS", "is_utf8", "quote", "read_duration_s", "read_number", "unquote", "whole_ms"]
 
 NUMBER_WORDS = frozenset({"inf", "nan"})
 _INTEGER_MAX = (1 << 63) - 1
 _OCTAL = re.compile(r"0[0-7_]+")
-_DURATION = re.compile(
-    r"(?:(\d+)y)?(?:(\d+)w)?(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+)s)?(?:(\d+)ms)?", re.ASCII
-)
-_DURATION_MS_MAX = _INTEGER_MAX // 10**6
-_UNITS_MS = (31_536_000_000, 604_800_000, 86_400_000, 3_600_000, 60_000, 1_000, 1)
 _ESCAPE = re.compile(
     r"\\(?:([abfnrtv\\\"'])|([0-7]{3})|x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|)"
 )
@@ -46,18 +44,11 @@ def read_number(text: str) -> float:
 
 
 def read_duration_s(text: str) -> float:
-    """Return a duration token in seconds. Raises ValueError where its units are not in falling order."""
-    match = _DURATION.fullmatch(text)
-    if match is None:
-        raise ValueError(
-            f"a duration must be whole numbers with units in falling order (y w d h m s ms), got {text}; "
-            "write 5m, 1h30m or 250ms"
-        )
-    digits = match.groups()
-    ms = sum(int(part) * unit for part, unit in zip(digits, _UNITS_MS, strict=True) if part is not None)
-    if ms > _DURATION_MS_MAX:
-        raise ValueError(f"duration out of range, it must be at most 292 years, got {text}")
-    return ms / 1000.0
+    """Return a duration token in seconds. Raises ValueError where it is none, or too long."""
+    try:
+        return duration_ms(text) / 1000.0
+    except ParseError as error:
+        raise ValueError(str(error)) from None
 
 
 def whole_ms(seconds: float) -> int:

@@ -9,6 +9,8 @@ __all__ = ["excerpt", "position_of", "problem"]
 
 _BEFORE_MAX = 60
 _AFTER_MAX = 100
+_WHAT_MAX = 300
+"""Characters of what is wrong: it may quote a name or a number of any length."""
 
 
 def position_of(text: str, offset: int) -> Position:
@@ -27,6 +29,8 @@ def problem(text: str, start: int, what: str, *, end: int | None = None) -> Pars
     start = min(start, len(text))
     end = start if end is None else min(max(end, start), len(text))
     line, column = position_of(text, start)
+    if len(what) > _WHAT_MAX:
+        what = what[: _WHAT_MAX // 2] + " ... " + what[-_WHAT_MAX // 2 :]
     stop = "" if what.endswith("?") else "."
     return ParseError(f"{line}:{column}: parse error: {what}{stop} In: {_marked(text, start, end)}")
 
