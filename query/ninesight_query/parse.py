@@ -16,6 +16,7 @@ from ninesight_query.errors import ParseError
 from ninesight_query.syntax import tree
 from ninesight_query.syntax.expressions import read
 from ninesight_query.syntax.lift import lifted
+from ninesight_query.syntax.literals import is_utf8
 from ninesight_query.syntax.lower import lowered
 from ninesight_query.syntax.outline import outlined
 from ninesight_query.syntax.pretty import laid_out
@@ -71,8 +72,8 @@ def syntax_tree(query: str) -> tree.Node:
         raise ParseError(
             f"a query may have at most {QUERY_LENGTH_MAX} characters, got {len(query)}: {excerpt(query)}"
         )
-    odd = next((place for place, char in enumerate(query) if "\ud800" <= char <= "\udfff"), None)
-    if odd is not None:
+    if not is_utf8(query):
+        odd = next(place for place, char in enumerate(query) if "\ud800" <= char <= "\udfff")
         raise problem(query, odd, "a query must be valid UTF-8, here is a lone surrogate", end=odd + 1)
     return read(query)
 

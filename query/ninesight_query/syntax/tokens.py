@@ -58,6 +58,7 @@ _BRACKETS = re.compile(
 )
 _SPACE = re.compile(_SKIP, re.VERBOSE)
 _ODD_NUMBER = re.compile(r"\.?[0-9][A-Za-z0-9_.]*")
+_OPENS = frozenset("([{")
 _CLOSES = {")": "(", "]": "[", "}": "{"}
 _NAMES = {"(": "parenthesis", "[": "bracket", "{": "brace"}
 
@@ -90,25 +91,23 @@ def tokenize(text: str) -> list[Token]:
         assert kind is not None
         start = match.start(kind)
         position = match.end()
-        token = Token(kind, text[start:position], start)
+        word = text[start:position]
+        token = Token(word if kind == "sign" else kind, word, start)
         if kind == "end":
             if opened:
                 _refuse_unclosed(text, opened[-1])
             tokens.append(token)
             return tokens
-        if kind == "sign":
-            sign = token.text
-            token = Token(sign, sign, start)
-            if sign in "([{":
-                opened.append(token)
-                if len(opened) > BRACKET_DEPTH_MAX:
-                    what = f"brackets may nest at most {BRACKET_DEPTH_MAX} deep; split the query"
-                    raise problem(text, start, what, end=position)
-                pattern = _BRACES if sign == "{" else _BRACKETS if sign == "[" else pattern
-            elif sign in ")]}":
-                if not opened or opened.pop().text != _CLOSES[sign]:
-                    _refuse_unopened(text, token)
-                pattern = _BRACKETS if any(each.text == "[" for each in opened) else _OUTSIDE
+        if word in _OPENS:
+            opened.append(token)
+            if len(opened) > BRACKET_DEPTH_MAX:
+                what = f"brackets may nest at most {BRACKET_DEPTH_MAX} deep; split the query"
+                raise problem(text, start, what, end=position)
+            pattern = _BRACES if word == "{" else _BRACKETS if word == "[" else pattern
+        elif word in _CLOSES:
+            if not opened or opened.pop().text != _CLOSES[word]:
+                _refuse_unopened(text, token)
+            pattern = _BRACKETS if any(each.text == "[" for each in opened) else _OUTSIDE
         tokens.append(token)
         if len(tokens) > TOKENS_MAX:
             raise problem(text, start, f"a query may have at most {TOKENS_MAX} words and signs; split it")
