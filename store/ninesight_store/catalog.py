@@ -18,7 +18,7 @@ from ninesight_store.errors import StoreFormatError
 from ninesight_store.layouts import Layout, LayoutTable, layout_digest
 from ninesight_store.raw_text import raw_text
 from ninesight_store.schema import CHECKSUMS_FROM, FORMAT_VERSION, STARTS_FROM, info, layouts, series
-from ninesight_store.series_index import SeriesIndex, labels_from_text
+from ninesight_store.series_index import SeriesIndex
 
 __all__ = ["Catalog", "Info", "Known"]
 
@@ -95,7 +95,8 @@ class Catalog:
             # As bytes: the driver refuses damaged text, and with it every other series.
             query = sa.select(series.c.id, raw_text(series.c.labels)).where(series.c.id >= index.next_id)
             found = connection.execute(query.order_by(series.c.id))
-            index.extend([(number, self._labels(number, text)) for number, text in found], seen.series_next)
+            labels = ((number, self._labels(index, number, text)) for number, text in found)
+            index.extend(list(labels), seen.series_next)
         if index.generation > self._series.generation:
             self._series = index
         return index
@@ -113,9 +114,9 @@ class Catalog:
             self._layouts = table
         return table
 
-    def _labels(self, number: int, text: bytes) -> Labels:
+    def _labels(self, index: SeriesIndex, number: int, text: bytes) -> Labels:
         try:
-            return labels_from_text(text.decode())
+            return index.reader.read(text.decode())
         except (ValueError, TypeError):
             self._damage.add(Damage(SERIES, number, "its labels cannot be read", (number,)))
             return labels_of("ninesight_damaged_series", {"id": str(number)})
