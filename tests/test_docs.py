@@ -79,6 +79,7 @@ def keys_of(model):
         ("analytics", "analytics"),
         ("alerts", "alerts"),
         ("pages", "dashboards"),
+        ("api", "suite"),
     ],
 )
 def test_every_configuration_key_is_described(section, folder):

@@ -25,6 +25,7 @@ SPAN = {"start": START, "end": END}
 QUERY, RANGE, SERIES = "/api/v1/query", "/api/v1/query_range", "/api/v1/series"
 LABELS, VALUES, METADATA = "/api/v1/labels", "/api/v1/label/model/values", "/api/v1/metadata"
 EXEMPLARS = "/api/v1/query_exemplars"
+FORMAT = "/api/v1/format_query"
 COUNTS = "suite_requests_total"
 
 SAME = [
@@ -58,6 +59,8 @@ SAME = [
     ("/api/v1/label/nolabel/values", SPAN),
     (METADATA, {"metric": "nothing"}),
     (METADATA, {"limit": "0"}),
+    (FORMAT, {"query": "up+1"}),
+    (FORMAT, {"query": 'sum(rate({__name__="x",job=~"a|b"}[5m:1m]offset 1h))by(job)>bool 2'}),
     (EXEMPLARS, {"query": COUNTS, **SPAN}),
     (EXEMPLARS, {"query": "up"}),
 ]
@@ -107,6 +110,8 @@ BAD = [
     (VALUES, {"match[]": "{}"}),
     (VALUES, {"end": "x"}),
     (METADATA, {"limit": "x"}),
+    (FORMAT, {}),
+    (FORMAT, {"query": "up+"}),
     (EXEMPLARS, {}),
     (EXEMPLARS, {"query": "up +"}),
     (EXEMPLARS, {"query": "{}"}),
@@ -142,7 +147,17 @@ OTHERWISE = [
 
 METHODS = [
     (path, method)
-    for path in (QUERY, RANGE, EXEMPLARS, SERIES, LABELS, VALUES, METADATA, "/api/v1/status/buildinfo")
+    for path in (
+        QUERY,
+        RANGE,
+        EXEMPLARS,
+        FORMAT,
+        SERIES,
+        LABELS,
+        VALUES,
+        METADATA,
+        "/api/v1/status/buildinfo",
+    )
     for method in ("POST", "PUT", "DELETE")
     # DELETE of series was Prometheus 1's; 2.42 still answers that it is not implemented.
     if (path, method) != (SERIES, "DELETE")
