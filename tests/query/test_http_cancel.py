@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 import urllib.request
+from random import Random
 from urllib.parse import quote
 
 import pytest
@@ -172,3 +173,23 @@ def test_a_remote_question_is_stopped_while_the_server_thinks():
     engine.close()
     thread.join(20)
     listener.close()
+
+
+def test_many_come_and_go_and_every_place_is_given_back():
+    """Clients that leave before, while and after their turn: each is counted once, and no place is lost."""
+    source, random = SlowSource(), Random(7)
+    with serving(source, workers=2, queue=64) as (port, pool):
+        clients = [asking(port, "sum(up) + sum(down)", random.choice(["GET", "POST"])) for _ in range(40)]
+        until(lambda: pool.pending == 40)
+        random.shuffle(clients)
+        for client in clients[:30]:
+            client.close()
+        until(lambda: pool.cancelled_total == 30)
+        source.go.set()
+        for client in clients[30:]:
+            assert b"200 OK" in client.recv(4096)
+            client.close()
+        until(lambda: pool.pending == 0)
+        assert (pool.done_total, pool.cancelled_total, pool.refused_total) == (40, 30, 0)
+        # Two reads of each that was answered, at most one of each of the two that ran when their client left.
+        assert 20 <= source.reads <= 22

@@ -2,8 +2,6 @@
 
 import contextlib
 import json
-import os
-import shutil
 import subprocess
 import threading
 import time
@@ -216,11 +214,8 @@ def ours():
 
 
 @pytest.fixture(scope="module")
-def theirs(tmp_path_factory):
-    binary, promtool = shutil.which("prometheus"), shutil.which("promtool")
-    if not (binary and promtool):
-        asked = os.environ.get("NINESIGHT_REQUIRE_REAL") == "1"
-        raise (pytest.fail if asked else pytest.skip).Exception("prometheus is not installed")
+def theirs(tmp_path_factory, real):
+    binary, promtool = real("prometheus"), real("prometheus", "promtool")
     folder = tmp_path_factory.mktemp("prometheus")
     (folder / "data.om").write_text(open_metrics())
     command = [promtool, "tsdb", "create-blocks-from", "openmetrics", str(folder / "data.om")]
