@@ -3,9 +3,11 @@
 It is started with faults.so preloaded and has everything imported, so a fork costs milliseconds. It reads one
 request a line (JSON) and answers each with one line:
 
-    {"folder", "seed", "length", "first", "stop", "close", "fault": {"step", "kind", "at", "more", "permille"}, "log"}
+    {"folder", "url", "seed", "length", "copies", "first", "stop", "close", "log", "server",
+     "fault": {"step", "kind", "at", "more", "permille"}}
     {"opened": calls, "done": [[step, calls], ...], "errors": [...], "signal": 9}
 
+With `server`, the id of a database server's first process, a kill takes that server with all its processes.
 `fault.step` is a step's number, or "open": opening the store, recovery and upgrade included. A step that raises
 RetryableError is tried again, as a sender would.
 """
@@ -15,9 +17,12 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import signal
 import sys
 import threading
+import time
 import traceback
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
@@ -34,20 +39,23 @@ ninesight_store.backend_sqlite._CACHE_KIB = 40
 
 
 @lru_cache(maxsize=4)
-def history_of(seed, length):
+def history_of(seed, length, copies):
     """Draw a history once, for all that live through it."""
-    return History(seed, length)
+    return History(seed, length, copies=copies)
 
 
 class Child:
     """The process under test."""
 
-    def __init__(self, request, told):
+    def __init__(self, request, told, answers):
         self.request, self.told = request, told
         self.folder = Path(request["folder"])
-        self.path = self.folder / "store.db"
-        self.history = history_of(request["seed"], request["length"])
+        self.place = request["url"] or self.folder / "store.db"
+        self.history = history_of(request["seed"], request["length"], request["copies"])
         self.faults = ctypes.CDLL(None)
+        self.faults.fault_sockets(request["url"] is not None)
+        if request["server"]:
+            self.faults.fault_ask(told, answers)
         self.fault = request.get("fault") or {"step": None}
         self.armed = False
         self.errors = []
@@ -57,14 +65,14 @@ class Child:
         if self.request.get("log"):
             self.faults.fault_log(os.open(self.request["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600))
         self.arm("open")
-        store = self.until_kept(lambda: LocalStore(self.path, SETTINGS))
+        store = self.until_kept(lambda: LocalStore(self.place, SETTINGS))
         self.tell({"opened": self.faults.fault_calls()})
         for number in range(self.request["first"], self.request["stop"]):
             step = self.history.steps[number]
             self.arm(number)
             if step.verb == "reopen":
                 store.close()
-                store = self.until_kept(lambda: LocalStore(self.path, SETTINGS))
+                store = self.until_kept(lambda: LocalStore(self.place, SETTINGS))
             else:
                 self.until_kept(lambda store=store, step=step: self.do(store, step))
             self.faults.fault_note(b"done %d" % number)
@@ -91,6 +99,8 @@ class Child:
                 return work()
             except RetryableError as error:
                 self.tell({"error": str(error)})
+                if self.request["server"]:
+                    time.sleep(0.05)
         raise RuntimeError(f"still refused after {TRIES_MAX} tries")
 
     def do(self, store, step):
@@ -101,7 +111,7 @@ class Child:
         elif step.verb == "backup":
             target = self.folder / f"backup-{step.number}.db"
             if not target.exists():
-                backup(self.path, target)
+                backup(self.place, target)
         elif step.verb == "restore":
             target = self.folder / f"restored-{step.number}.db"
             if not target.exists():
@@ -137,14 +147,15 @@ def write_together(store, batches):
 
 def life(request):
     """Fork the process under test and return what became of it."""
-    history_of(request["seed"], request["length"])
+    history_of(request["seed"], request["length"], request["copies"])
     reading, writing = os.pipe()
+    answers, answering = os.pipe()
     pid = os.fork()
     if not pid:
         os.close(reading)
         code = 1
         try:
-            Child(request, writing).run()
+            Child(request, writing, answers).run()
             code = 0
         except BaseException:
             text = traceback.format_exc()[-3000:]
@@ -152,18 +163,36 @@ def life(request):
         finally:
             os._exit(code)
     os.close(writing)
+    answer = {"opened": None, "done": [], "errors": [], "crash": None, "killed": False}
     with os.fdopen(reading, "rb") as pipe:
-        messages = [json.loads(line) for line in pipe.read().splitlines()]
+        for line in pipe:
+            message = json.loads(line)
+            if "kill" in message:
+                kill_all(request["server"])
+                answer["killed"] = True
+                os.write(answering, b".")
+            elif "done" in message:
+                answer["done"].append(message["done"])
+            elif "error" in message:
+                answer["errors"].append(message["error"])
+            else:
+                answer |= message
     status = os.waitpid(pid, 0)[1]
-    answer = {"opened": None, "done": [], "errors": [], "crash": None, "signal": status & 0x7F}
-    for message in messages:
-        if "done" in message:
-            answer["done"].append(message["done"])
-        elif "error" in message:
-            answer["errors"].append(message["error"])
-        else:
-            answer |= message
-    return answer
+    for end in (answers, answering):
+        os.close(end)
+    return answer | {"signal": status & 0x7F}
+
+
+def kill_all(server):
+    """Kill a server and its children at once; the first one last, so that it starts no other."""
+    os.kill(server, signal.SIGSTOP)
+    for about in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            # The fields behind the name, which may hold anything.
+            parent = int(about.read_text().rpartition(")")[2].split()[1])
+            if parent == server:
+                os.kill(int(about.parent.name), signal.SIGKILL)
+    os.kill(server, signal.SIGKILL)
 
 
 def main():

@@ -38,10 +38,16 @@ class Host:
             env=os.environ | {"LD_PRELOAD": str(library), "OPENBLAS_NUM_THREADS": "1"},
         )
 
-    def run(self, folder, history, first, stop, *, fault=None, log=None, close=False):
-        """Let a process live through steps `first` to `stop` (exclusive) and return what it told."""
+    def run(self, place, history, first, stop, *, fault=None, log=None, close=False, server=None):
+        """Let a process live through steps `first` to `stop` (exclusive) and return what it told.
+
+        `place` is a folder, or the address of a database. With `server`, a process id, that one is killed instead.
+        """
         request = {
-            "folder": str(folder),
+            "folder": str(place) if isinstance(place, Path) else "/nowhere",
+            "url": None if isinstance(place, Path) else place,
+            "copies": history.copies,
+            "server": server,
             "seed": history.seed,
             "length": len(history.steps),
             "first": first,
@@ -80,14 +86,14 @@ class Tally:
 
 
 def check(
-    folder: Path, history: History, truth: Truth, done: int, tally: Tally, *, whole: bool = False
+    place: Path | str, history: History, truth: Truth, done: int, tally: Tally, *, whole: bool = False
 ) -> int:
     """Reopen what a crash left and compare everything with the truth; return the steps that are in it.
 
     `done` steps were acknowledged; the next one may be in it wholly or not at all (`whole`: there is no next; checksums
     and pages are verified as well).
     """
-    path = folder / "store.db"
+    path = place / "store.db" if isinstance(place, Path) else place
     choices = [done] if whole or done >= len(history.steps) else [done, done + 1]
     horizon = truth.horizon(choices[-1])
     started = time.perf_counter()
@@ -99,7 +105,8 @@ def check(
     assert fits, f"after {done} acknowledged steps: {difference(truth.state(done, horizon), got)}"
     if whole:
         assert verify(path).sound
-    check_copies(folder, history, truth, done, tally)
+    if isinstance(place, Path):
+        check_copies(place, history, truth, done, tally)
     return fits[-1]
 
 

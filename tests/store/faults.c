@@ -10,7 +10,8 @@
  *     NO_SPACE      answered with ENOSPC, this one and the `more` after it
  *     BROKEN        answered with EIO, this one and the `more` after it
  *
- * With `fault_log` every write point is also written to a log, data and all, so that a test can work out
+ * With `fault_ask` a kill asks another process to do it to somebody else, such as a database server, and goes on
+ * when that is done. With `fault_log` every write point is also written to a log, data and all, so that a test can work out
  * what a disk might hold after a power loss. Record: kind, path length, data length, offset; path; data.
  */
 #define _GNU_SOURCE
@@ -33,7 +34,7 @@ static char folder[4096];
 static size_t folder_len;
 static int fault = NONE, sockets, log_fd = -1;
 static long calls, fault_at, fault_more, torn_permille;
-static pid_t victim;
+static int ask_fd = -1, answer_fd = -1;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
 static void *real(const char *name) { return dlsym(RTLD_NEXT, name); }
@@ -50,8 +51,11 @@ void fault_arm(const char *path, int kind, long at, long more, long permille) {
 /* Write points since arming. */
 long fault_calls(void) { return calls; }
 
-/* Sends on sockets are write points too, and the process that dies is `pid` (0: this one). */
-void fault_sockets(int on, int pid) { sockets = on, victim = pid; }
+/* Sends on sockets are write points too. */
+void fault_sockets(int on) { sockets = on; }
+
+/* Kills are asked for on one descriptor (a line of JSON); the answer on the other says that it was done. */
+void fault_ask(int ask, int answer) { ask_fd = ask, answer_fd = answer; }
 
 /* Log every write point to this descriptor. */
 void fault_log(int fd) { log_fd = fd; }
@@ -92,8 +96,15 @@ static int path_of(int fd, char *path, size_t size) {
 }
 
 static void die(void) {
-    kill(victim ? victim : getpid(), SIGKILL);
-    while (!victim) pause();
+    static ssize_t (*next)(int, const void *, size_t);
+    static const char question[] = "{\"kill\": true}\n";
+    char done;
+    if (ask_fd < 0) {
+        kill(getpid(), SIGKILL);
+        for (;;) pause();
+    }
+    if (!next) next = real("write");
+    if (next(ask_fd, question, sizeof question - 1) < 0 || read(answer_fd, &done, 1) < 0) return;
 }
 
 /* Count one write point. Returns what it meets; KILL_BEFORE does not return. */

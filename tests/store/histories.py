@@ -40,11 +40,14 @@ class Step:
 
 
 class History:
-    """The steps of a seed. An odd seed begins with a file of format 1, which opening upgrades."""
+    """The steps of a seed. An odd seed begins with a file of format 1, which opening upgrades.
 
-    def __init__(self, seed: int, length: int = 40) -> None:
-        self.seed = seed
-        self.old_file = seed % 2 == 1
+    Without `copies` nothing is asked that only a file can do.
+    """
+
+    def __init__(self, seed: int, length: int = 40, *, copies: bool = True) -> None:
+        self.seed, self.copies = seed, copies
+        self.old_file = copies and seed % 2 == 1
         self._dice = random.Random(seed)
         self._now = 3 * HOUR_MS
         self._copies = 0
@@ -58,6 +61,8 @@ class History:
             "restore": 1,
             "reopen": 2,
         }
+        if not copies:
+            del weights["backup"], weights["restore"]
         verbs = list(weights)
         drawn = [weight * self._dice.choice([1, 1, 1, 3]) for weight in weights.values()]
         self._table = SeriesTable(tuple(SERIES[:8]))
