@@ -12,12 +12,14 @@ JSON object in microseconds.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import platform
 import random
 import statistics
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from time import perf_counter, thread_time
@@ -35,10 +37,6 @@ def predict(value):
 
 async def predict_async(value):
     return value
-
-
-def with_ninesight():
-    return ninesight.observe(model="bench", version="1")(predict)
 
 
 def with_prometheus(*, cached):
@@ -121,24 +119,86 @@ def staged():
     return predict_staged
 
 
+def labelled():
+    return ninesight.observe(model="labelled", labels={"tenant": lambda value: "a"})(predict)
+
+
+def items(count):
+    yield from range(count)
+
+
+def loop_stream(function: Callable, calls: int) -> float:
+    """Seconds an item of a generator takes; the call around it is spread over a thousand items."""
+    start = thread_time()
+    for _ in range(calls // 1_000):
+        for _ in function(1_000):
+            pass
+    return (thread_time() - start) / calls
+
+
+def loop_threads(function: Callable, calls: int) -> float:
+    """Seconds of CPU a call takes with 8 threads at it; each reads its own CPU clock."""
+    spent: list[float] = []
+    threads = [
+        threading.Thread(target=lambda: spent.append(loop(function, calls // 8) * (calls // 8)))
+        for _ in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return sum(spent) / calls
+
+
+async def predict_yielding(value):
+    await asyncio.sleep(0)
+    return value
+
+
+def loop_tasks(function: Callable, calls: int) -> float:
+    """Seconds of the loop's CPU a call takes among 1,000 tasks that all wait once, the loop's own share included."""
+
+    async def task():
+        for _ in range(calls // 1_000):
+            await function(1)
+
+    async def main():
+        start = thread_time()
+        await asyncio.gather(*(task() for _ in range(1_000)))
+        return (thread_time() - start) / calls
+
+    return asyncio.run(main())
+
+
+def contestants() -> dict[str, tuple[Callable, Callable, Callable, int]]:
+    """Name: (way to measure, bare function, contestant, calls)."""
+    observed = ninesight.observe(model="bench", version="1")
+    return {
+        "sync": (loop, predict, observed(predict), CALLS),
+        "async": (loop_async, predict_async, observed(predict_async), CALLS),
+        "stream_item": (loop_stream, items, observed(items), CALLS),
+        "threads_8": (loop_threads, predict, observed(predict), CALLS),
+        "tasks_1000": (loop_tasks, predict_yielding, observed(predict_yielding), CALLS),
+        "call_block": (loop, predict, call_block, CALLS // 4),
+        "staged": (loop, predict, staged(), CALLS // 4),
+        "labelled": (loop, predict, labelled(), CALLS // 4),
+        "prometheus_cached": (loop, predict, with_prometheus(cached=True), CALLS // 4),
+        "prometheus": (loop, predict, with_prometheus(cached=False), CALLS // 4),
+        "opentelemetry": (loop, predict, with_opentelemetry(), CALLS // 20),
+    }
+
+
 def rounds_of(count: int) -> dict[str, list[float]]:
     """Run all contestants in turn; return the overhead in microseconds of each round."""
-    contestants = {
-        "sync": (loop, with_ninesight(), CALLS),
-        "async": (loop_async, ninesight.observe(model="bench", version="1")(predict_async), CALLS),
-        "call_block": (loop, call_block, CALLS // 4),
-        "staged": (loop, staged(), CALLS // 4),
-        "prometheus_cached": (loop, with_prometheus(cached=True), CALLS // 4),
-        "prometheus": (loop, with_prometheus(cached=False), CALLS // 4),
-        "opentelemetry": (loop, with_opentelemetry(), CALLS // 20),
-    }
-    for _, function, _ in contestants.values():
-        loop(function, 100) if function is not contestants["async"][1] else loop_async(function, 100)
-    figures: dict[str, list[float]] = {name: [] for name in contestants}
+    found = contestants()
+    for way, bare, function, _ in found.values():
+        way(bare, 1_000)
+        way(function, 1_000)
+    figures: dict[str, list[float]] = {name: [] for name in found}
     for _ in range(count):
-        bare = {loop: loop(predict, CALLS), loop_async: loop_async(predict_async, CALLS)}
-        for name, (way, function, calls) in contestants.items():
-            figures[name].append((way(function, calls) - bare[way]) * 1e6)
+        bare_s = {(way, bare): way(bare, CALLS) for way, bare, *_ in found.values()}
+        for name, (way, bare, function, calls) in found.items():
+            figures[name].append((way(function, calls) - bare_s[way, bare]) * 1e6)
     return figures
 
 
@@ -189,7 +249,7 @@ def main() -> None:
     print(f"recorded {stats.recorded}, dropped {stats.dropped}, internal errors {stats.internal_errors}")
     told = {f"{name}_us": middle(values) for name, values in figures.items() if " " not in name}
     told["background_us"] = middle(figures[f"background {BATCHES[-1]}"])
-    first = ("sync_us", "background_us", "prometheus_us", "opentelemetry_us")
+    first = ("sync_us", "async_us", "stream_item_us", "background_us", "prometheus_us", "opentelemetry_us")
     print(json.dumps({key: told[key] for key in (*first, *sorted(set(told) - set(first)))}))
 
 

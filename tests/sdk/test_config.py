@@ -22,7 +22,7 @@ SPECIAL = {
     "NINESIGHT_LABEL_VALUES_MAX": "7",
     "NINESIGHT_LABEL_SETS_MAX": "9",
     "NINESIGHT_MULTIPROCESS_DIR": "/tmp/x",
-    "NINESIGHT_OTLP_PROTOCOL": "grpc",
+    "NINESIGHT_OTLP_PROTOCOL": "http/protobuf",
     "NINESIGHT_OTLP_TEMPORALITY": "delta",
     "NINESIGHT_OTLP_TRACES_ENDPOINT": "http://ours:2",
     "NINESIGHT_TRACES": "yes",
@@ -37,7 +37,6 @@ STANDARD = {
     "OTEL_METRIC_EXPORT_INTERVAL": "1500",
     "OTEL_RESOURCE_ATTRIBUTES": "service.name=attribute,service.instance.id=pod-7,deployment.environment=prod",
     "OTEL_SDK_DISABLED": "TRUE",
-    "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc",
     "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE": "lowmemory",
     "OTEL_TRACES_EXPORTER": "otlp",
 }
@@ -58,7 +57,7 @@ def test_every_setting_has_a_variable():
     assert keys - {"NINESIGHT_RESOURCE_ATTRIBUTES", "NINESIGHT_OUTCOMES"} == set(SPECIAL)
     config = config_from(SPECIAL)
     assert config == SdkConfig(
-        service_name="ours", instance="i-1", otlp_endpoint="http://ours:1", otlp_protocol="grpc",
+        service_name="ours", instance="i-1", otlp_endpoint="http://ours:1", otlp_protocol="http/protobuf",
         otlp_temporality="delta", otlp_traces_endpoint="http://ours:2", export_interval_s=2.5,
         otlp_headers={"authorization": "Bearer a", "x": "1"}, buckets=(0.1, 0.2), enabled=False,
         buffer_records_max=2048, histogram_buckets_max=200, models_max=5, stages_max=3, label_values_max=7,
@@ -74,7 +73,11 @@ def test_the_standard_variables_are_read():
     assert (config.otlp_headers, config.export_interval_s) == ({"api-key": "s"}, 1.5)
     assert otlp_url(config.otlp_endpoint, "metrics") == "http://standard:4318/v1/metrics"
     assert config.resource["deployment.environment"] == "prod"
-    assert (config.otlp_protocol, config.otlp_temporality, config.traces) == ("grpc", "delta", True)
+    assert (config.otlp_temporality, config.traces) == ("delta", True)
+    protocol = {"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}
+    assert config_from(protocol).otlp_protocol == "grpc"
+    only_metrics = {**protocol, "OTEL_EXPORTER_OTLP_METRICS_PROTOCOL": "http/protobuf"}
+    assert config_from(only_metrics).otlp_protocol == "http/protobuf"
     special = config_from({**STANDARD, "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": "http://m:1/v1/metrics"})
     assert otlp_url(special.otlp_endpoint, "metrics") == "http://m:1/v1/metrics"
     only_attribute = {"OTEL_RESOURCE_ATTRIBUTES": STANDARD["OTEL_RESOURCE_ATTRIBUTES"]}

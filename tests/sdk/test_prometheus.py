@@ -11,7 +11,6 @@ import urllib.request
 
 import ninesight
 import pytest
-import uvicorn
 from ninesight.buckets import upper_bound
 from ninesight.testing import histogram
 
@@ -19,6 +18,7 @@ from ninesight.testing import histogram
 @pytest.fixture
 def served(sdk, until):
     """The metrics app on a real server; gives its port."""
+    uvicorn = pytest.importorskip("uvicorn")
     config = uvicorn.Config(ninesight.metrics_app(), host="127.0.0.1", port=0, log_level="error")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)

@@ -28,6 +28,9 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
+_JUDGE = Judge(RUNTIME.faults)
+
+
 class ObserveASGI:
     """Wraps an app. `model`, `version` and each of `labels` may be functions of the ASGI scope; None is not observed."""
 
@@ -50,9 +53,10 @@ class ObserveASGI:
         if call is None:
             await self._app(scope, receive, send)
             return
-        for name, value in scope.get("headers", ()):
-            if name == b"traceparent":
-                call.continue_trace(value.decode("latin-1"))
+        if call.series.buffers.keeper is not None:
+            for name, value in scope.get("headers", ()):
+                if name == b"traceparent":
+                    call.continue_trace(value.decode("latin-1"))
         await observe(self._app, scope, receive, send, self.response(call))
 
     def response(self, call: Call) -> Response:
@@ -67,7 +71,8 @@ class Response:
         self.call = call
         self.status = 0
         self.chunks = 0
-        self.items = Items(Judge(RUNTIME.faults))
+        """Parts of a body that came in parts. A single body is no stream: its first byte tells nothing new."""
+        self._items: Items | None = None
         self._gone = False
 
     def asked(self, message: Message) -> None:
@@ -82,18 +87,20 @@ class Response:
             return False
         if message["type"] != "http.response.body":
             return False
-        if message.get("body"):
+        more: bool = message.get("more_body", False)
+        if (more or self.chunks) and message.get("body"):
             self.chunks += 1
-            self.items.take(message["body"])
-        return not message.get("more_body", False)
+            if self._items is None:
+                self._items = Items(_JUDGE)
+            self._items.take(message["body"])
+        return not more
 
     def end(self, error: BaseException | None = None) -> None:
         """Record the call, once: what the endpoint said of it wins over the status."""
         if self.call.finished:
             return
-        if self.chunks > 1:
-            # A single body is no stream: its first byte tells nothing that the duration does not.
-            self.items.tell(self.call)
+        if self.chunks > 1 and self._items is not None:
+            self._items.tell(self.call)
         if not self.call.judged:
             if self._gone:
                 self.call.outcome("cancelled")

@@ -39,20 +39,29 @@ class Chooser:
         self._version = version
         self._labels = dict(labels or {})
         self._paths = tuple(paths)
-        self._excluded = tuple(excluded)
+        self._excluded = frozenset(excluded)
+        self._below_excluded = tuple(item + "/" for item in excluded)
+        told = (model, version, *self._labels.values())
+        self._fixed = None
+        if not any(map(callable, told)):
+            self._fixed = call(str(model), str(version), self._labels).series
 
     def call_of(self, path: str, request: Any) -> Call | None:
         """Return the call of a request, not begun; None for a path that is not observed, or a function that says None."""
-        if not path.startswith(self._paths) or self._is_excluded(path) or not RUNTIME.enabled:
+        if (
+            not path.startswith(self._paths)
+            or path in self._excluded
+            or path.startswith(self._below_excluded)
+            or not RUNTIME.enabled
+        ):
             return None
+        if self._fixed is not None:
+            return Call(self._fixed)
         model = self._ask(self._model, request)
         if model is None:
             return None
         labels = {name: self._ask(told, request) for name, told in self._labels.items()}
         return call(str(model), str(self._ask(self._version, request) or "1"), labels)
-
-    def _is_excluded(self, path: str) -> bool:
-        return any(path == item or path.startswith(item + "/") for item in self._excluded)
 
     def _ask(self, told: Told, request: Any) -> Any:
         if not callable(told):

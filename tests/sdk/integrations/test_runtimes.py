@@ -4,9 +4,10 @@ import importlib.util
 import time
 
 import ninesight
-import numpy as np
 import pytest
 from ninesight.testing import histogram, isolated, number, total
+
+np = pytest.importorskip("numpy")
 
 
 @pytest.fixture
