@@ -85,6 +85,8 @@ class EngineConfig(BaseModel):
     """Longest evaluation of one query."""
     samples_max: int = Field(default=50_000_000, ge=1_000)
     """Samples one query may load or hold at once (8 to 24 bytes each)."""
+    samples_shared_max: int = Field(default=100_000_000, ge=1_000)
+    """Samples that all running queries may hold together; one more is refused as unavailable."""
     series_max: int = Field(default=200_000, ge=1)
     """Series one selector may match."""
     points_per_series_max: int = Field(default=11_000, ge=1)
@@ -170,6 +172,7 @@ class EngineConfig(BaseModel):
         return EngineSettings(
             lookback_ms=duration_ms(self.lookback),
             samples_max=self.samples_max,
+            samples_shared_max=self.samples_shared_max,
             series_max=self.series_max,
             points_per_series_max=self.points_per_series_max,
             result_points_max=self.result_points_max,

@@ -10,6 +10,7 @@ from ninesight_store.contract import Matcher
 from ninesight_store.errors import MatcherError, StoreError
 
 from ninesight_query.annotations import Annotations
+from ninesight_query.budget import Share
 from ninesight_query.cancel import Cancelled
 from ninesight_query.contract import Answer, QueryStats, Value
 from ninesight_query.errors import (
@@ -23,7 +24,10 @@ from ninesight_query.fetch import Fetcher
 from ninesight_query.samples import Samples
 from ninesight_query.settings import EngineSettings
 
-__all__ = ["Context", "Fetched"]
+__all__ = ["LABEL_TEXT_MAX", "Context", "Fetched"]
+
+LABEL_TEXT_MAX = 1 << 25
+"""Characters of label values that the functions of one query may make."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +54,8 @@ class Context:
     deadline_s: float
     """On that clock."""
     cancelled: Cancelled
+    share: Share
+    """Of what all queries may hold together."""
     annotations: Annotations = field(default_factory=Annotations)
     spans: dict[tuple[Matcher, ...], list[tuple[int, int]]] = field(default_factory=dict)
     """Planned before evaluation: what each selector will need, overlapping spans joined."""
@@ -57,6 +63,8 @@ class Context:
     """Whether selectors look for resets of histograms, as upstream does below histogram_count, _sum, _avg."""
     _fetched: dict[tuple[Matcher, ...], list[Fetched]] = field(default_factory=dict)
     _loaded: int = 0
+    _held: int = 0
+    _text: int = 0
     _peak: int = 0
     _read_s: float = 0.0
     _began_s: float = 0.0
@@ -91,16 +99,35 @@ class Context:
                 "narrow its selectors, its range or its steps, or raise the engine's deadline_s"
             )
 
+    @contextmanager
+    def holding(self, cells: int) -> Iterator[None]:
+        """Count a finished result that has to wait while others are worked out inside."""
+        self._held += cells
+        try:
+            yield
+        finally:
+            self._held -= cells
+
+    def check_text(self, characters: int) -> None:
+        """Count the characters of a label value that a function made. Raises LimitError past the bound."""
+        self._text += characters
+        if self._text > LABEL_TEXT_MAX:
+            raise LimitError(
+                f"functions of a query may make label values of at most {LABEL_TEXT_MAX} characters in all; "
+                "take shorter parts in label_replace() and label_join(), or fewer series"
+            )
+
     def check_cells(self, series: int, steps: int) -> None:
-        """Raise LimitError if a result of this size, beside what is loaded, is too large."""
-        cells = series * steps + self._loaded
+        """Raise LimitError if a result of this size, beside what is loaded and held, is too large."""
+        cells = series * steps + self._loaded + self._held
         self._peak = max(self._peak, cells)
         if cells > self.settings.samples_max:
             raise LimitError(
                 f"a query may hold at most {self.settings.samples_max} samples, this one needs {cells} "
-                f"({series} series x {steps} steps beside {self._loaded} loaded); "
+                f"({series} series x {steps} steps beside {self._loaded + self._held} loaded and held); "
                 "aggregate more, take fewer steps, or raise the engine's samples_max"
             )
+        self.share.grow_to(cells)
 
     def check_points(self, points: int) -> None:
         """Raise LimitError if an answer has too many points to be handed out."""
@@ -144,5 +171,6 @@ class Context:
                 f"a query may load at most {self.settings.samples_max} samples, this one loads {self._loaded}; "
                 "take narrower selectors or shorter ranges, or raise the engine's samples_max"
             )
+        self.share.grow_to(self._loaded)
         self.check_deadline()
         return read.samples

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from ninesight_store.contract import Labels, Matcher, Metadata, SeriesExemplars, Source
@@ -19,6 +19,7 @@ from ninesight_query import ir
 from ninesight_query import labels as label
 from ninesight_query.answers import finished, to_matrix, to_ragged, to_vector
 from ninesight_query.block import Block, Grid, Scalars, Text
+from ninesight_query.budget import Budget, Share
 from ninesight_query.cancel import cancelled_now
 from ninesight_query.context import Context
 from ninesight_query.contract import Answer, Capabilities, Scalar, String, Value
@@ -39,6 +40,13 @@ __all__ = ["LocalEngine"]
 T = TypeVar("T")
 
 TIME_MS_MAX = 1 << 53
+
+
+class _Turn(NamedTuple):
+    """What a query is given when its turn comes."""
+
+    until_s: float
+    share: Share
 
 
 class LocalEngine:
@@ -62,6 +70,7 @@ class LocalEngine:
         self._now_ms = now_ms or (lambda: time.time_ns() // 1_000_000)
         self._clock_s = clock_s
         self._rewrite = rewrite
+        self._budget = Budget(max(self._settings.samples_shared_max, self._settings.samples_max))
         self._gate = Gate(self._settings.queries_max, self._settings.queries_waiting_max)
 
     @property
@@ -92,12 +101,12 @@ class LocalEngine:
     def instant(self, query: str, at_ms: int | None = None) -> Answer:
         """Evaluate at one time, by default now. Raises QueryError."""
         when = self._now_ms() if at_ms is None else at_ms
-        return self._guarded(lambda: self._placed(lambda until_s: self._instant(query, when, until_s)))
+        return self._guarded(lambda: self._placed(lambda turn: self._instant(query, when, turn)))
 
     def range(self, query: str, start_ms: int, end_ms: int, step_ms: int) -> Answer:
         """Evaluate at start, start+step, ... <= end. Raises QueryError."""
         return self._guarded(
-            lambda: self._placed(lambda until_s: self._range(query, start_ms, end_ms, step_ms, until_s))
+            lambda: self._placed(lambda turn: self._range(query, start_ms, end_ms, step_ms, turn))
         )
 
     def series(
@@ -141,11 +150,11 @@ class LocalEngine:
         found = (self._source.series(tuple(each), start_ms, end_ms) for each in selectors)
         return tuple(sorted({labels for part in found for labels in part}))
 
-    def _placed(self, work: Callable[[float], T]) -> T:
-        """Do the work of a query when there is a place for it; it is given its deadline."""
+    def _placed(self, work: Callable[[_Turn], T]) -> T:
+        """Do the work of a query when there is a place for it."""
         until_s = self._clock_s() + self._settings.deadline_s
-        with self._gate.place(until_s, self._clock_s, cancelled_now()):
-            return work(until_s)
+        with self._gate.place(until_s, self._clock_s, cancelled_now()), self._budget.share() as share:
+            return work(_Turn(until_s, share))
 
     def _guarded(self, work: Callable[[], T]) -> T:
         try:
@@ -173,19 +182,27 @@ class LocalEngine:
         expr = parse(query)
         return expr if self._rewrite is None else self._rewrite(expr)
 
-    def _context(self, start_ms: int, end_ms: int, step_ms: int, until_s: float) -> Context:
+    def _context(self, start_ms: int, end_ms: int, step_ms: int, turn: _Turn) -> Context:
         for what, at_ms in (("start", start_ms), ("end", end_ms)):
             if abs(at_ms) > TIME_MS_MAX:
                 raise ParseError(f"{what} must lie within +-{TIME_MS_MAX} ms of 1970, got {at_ms}")
         lookback_ms = lookback_now()
         settings = self._settings if lookback_ms is None else replace(self._settings, lookback_ms=lookback_ms)
         return Context(
-            self._fetcher, settings, start_ms, end_ms, step_ms, self._clock_s, until_s, cancelled_now()
+            self._fetcher,
+            settings,
+            start_ms,
+            end_ms,
+            step_ms,
+            self._clock_s,
+            turn.until_s,
+            cancelled_now(),
+            turn.share,
         )
 
-    def _instant(self, query: str, at_ms: int, until_s: float) -> Answer:
+    def _instant(self, query: str, at_ms: int, turn: _Turn) -> Answer:
         expr = self._parsed(query)
-        context = self._context(at_ms, at_ms, 0, until_s)
+        context = self._context(at_ms, at_ms, 0, turn)
         expr = resolve(expr, at_ms, at_ms, 0)
         grid = Grid(at_ms, 1, 1)
         plan(expr, grid, context)
@@ -206,7 +223,7 @@ class LocalEngine:
                 value = to_vector(finished(found), at_ms)
         return context.answer(value)
 
-    def _range(self, query: str, start_ms: int, end_ms: int, step_ms: int, until_s: float) -> Answer:
+    def _range(self, query: str, start_ms: int, end_ms: int, step_ms: int, turn: _Turn) -> Answer:
         if step_ms <= 0:
             raise ParseError(f"step must be positive, got {step_ms} ms")
         if end_ms < start_ms:
@@ -225,7 +242,7 @@ class LocalEngine:
                 f"a range query needs a scalar or an instant vector at every step, got a {expr.type}; "
                 "put a function such as rate() around a range vector"
             )
-        context = self._context(start_ms, end_ms, step_ms, until_s)
+        context = self._context(start_ms, end_ms, step_ms, turn)
         expr = resolve(expr, start_ms, end_ms, step_ms)
         grid = Grid(start_ms, step_ms, steps)
         plan(expr, grid, context)

@@ -40,7 +40,12 @@ def evaluate(expr: ir.Expr, grid: Grid, context: Context) -> Evaluated:
         if isinstance(once, Scalars):
             return Scalars(np.broadcast_to(once.values, (grid.count,)))
         return once
-    return _evaluate(expr, grid, context)
+    value = _evaluate(expr, grid, context)
+    context.check_deadline()
+    if isinstance(value, Block):
+        # Some nodes know how large they get only when they are done.
+        context.check_cells(len(value), value.steps)
+    return value
 
 
 def _evaluate(expr: ir.Expr, grid: Grid, context: Context) -> Evaluated:
@@ -122,7 +127,9 @@ def _binary(node: ir.Binary, grid: Grid, context: Context) -> Evaluated:
         left = evaluate(inner, grid, context)
         for each in reversed(chain):
             context.check_deadline()
-            left = _operated(each, left, evaluate(each.right, grid, context), context)
+            with context.holding(left.values.size if isinstance(left, Block) else 0):
+                right = evaluate(each.right, grid, context)
+            left = _operated(each, left, right, context)
     return left
 
 

@@ -151,13 +151,13 @@ def _absent(node: ir.Call, args: Arguments) -> Block:
 
 def _label_replace(_: ir.Call, args: Arguments) -> Block:
     return label_functions.label_replace(
-        args.vector(0), args.text(1), args.text(2), args.text(3), args.text(4)
+        args.vector(0), args.text(1), args.text(2), args.text(3), args.text(4), args.context
     )
 
 
 def _label_join(_: ir.Call, args: Arguments) -> Block:
     sources = [args.text(k) for k in range(3, len(args))]
-    return label_functions.label_join(args.vector(0), args.text(1), args.text(2), sources)
+    return label_functions.label_join(args.vector(0), args.text(1), args.text(2), sources, args.context)
 
 
 def _sort(descending: bool) -> Function:

@@ -114,11 +114,16 @@ def histogram_quantiles(
     context: Context,
 ) -> Block:
     """Several quantiles at once; each gets a label with its ratio. `positions` are those of the ratios."""
-    parts = []
+    parts: list[Block] = []
+    rows = 0
     for q, position in zip(ratios, positions, strict=True):
         context.annotations.look_at(context.annotations.position, position)
         found = histogram_quantile(block, q, context)
         for ratio in np.unique(q):
+            # A ratio of its own at each step makes a series of its own.
+            rows += len(found)
+            context.check_deadline()
+            context.check_cells(rows, block.steps)
             names = [label.with_label(labels, name, format_ratio(float(ratio))) for labels in found.labels]
             mask = found.present & (np.isnan(q) if np.isnan(ratio) else q == ratio)
             parts.append(Block(names, found.values, mask, found.drop_name))

@@ -13,6 +13,7 @@ from ninesight_store.regex import RegexError
 from ninesight_query import ir
 from ninesight_query import labels as label
 from ninesight_query.block import Block, Bool, merge_same_labels
+from ninesight_query.context import Context
 from ninesight_query.errors import ExecutionError
 
 __all__ = ["absent", "absent_labels", "label_join", "label_replace", "sort_by_label", "sort_by_value"]
@@ -23,7 +24,9 @@ LABEL_CHARACTERS_MAX = 65_536
 _GROUP = re.compile(r"\$(?:\$|([A-Za-z0-9_]+)|\{([A-Za-z0-9_]+)\})")
 
 
-def label_replace(block: Block, target: str, template: str, source: str, pattern: str) -> Block:
+def label_replace(
+    block: Block, target: str, template: str, source: str, pattern: str, context: Context
+) -> Block:
     """Set a label from a regular expression over another; series that do not match stay as they are."""
     try:
         matcher = pattern_of(pattern, captures=True)
@@ -40,7 +43,10 @@ def label_replace(block: Block, target: str, template: str, source: str, pattern
                 found = matcher.captured(value)
             except PatternCostError as error:
                 raise ExecutionError(f"the pattern {pattern[:200]!r} takes too long: {error}") from error
-            cache[value] = None if found is None else expand(found)
+            made = None if found is None else expand(found)
+            context.check_deadline()
+            context.check_text(len(made or ""))
+            cache[value] = made
         new = cache[value]
         return None if new is None else label.with_label(labels, target, new)
 
@@ -65,7 +71,7 @@ def _expander(template: str) -> Callable[[Mapping[int | str, str]], str]:
     return expand
 
 
-def label_join(block: Block, target: str, separator: str, sources: Sequence[str]) -> Block:
+def label_join(block: Block, target: str, separator: str, sources: Sequence[str], context: Context) -> Block:
     """Set a label to the joined values of others."""
     for source in sources:
         _check_name(source, "invalid source label name in label_join()")
@@ -74,7 +80,9 @@ def label_join(block: Block, target: str, separator: str, sources: Sequence[str]
     def rename(labels: Labels) -> Labels:
         values = dict(labels)
         parts = [values.get(name, "") for name in sources]
-        _check_size(sum(map(len, parts)) + len(separator) * len(parts))
+        size = sum(map(len, parts)) + len(separator) * len(parts)
+        _check_size(size)
+        context.check_text(size)
         return label.with_label(labels, target, separator.join(parts))
 
     return _renamed(block, rename, target)

@@ -6,7 +6,7 @@ window, where they would (large values that cancel, Inf, NaN).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from ninesight_store.contract import Float64, Int64
@@ -286,14 +286,19 @@ def _gathered(window: Window) -> tuple[Float64, Int64]:
     return np.where(inside, cube, np.nan), np.broadcast_to(window.count, window.shape)
 
 
-def _by_rows(window: Window) -> list[Window]:
-    """Split a window so that gathering it stays within GATHER_CELLS_MAX."""
+def _parts(window: Window) -> Iterator[tuple[tuple[slice, slice], Window]]:
+    """Split a window so that gathering it stays within GATHER_CELLS_MAX: (rows, steps) and their window."""
     rows, steps = window.shape
     widest = max(1, int(window.count.max(initial=0)))
-    part = max(1, GATHER_CELLS_MAX // max(1, steps * widest))
-    if part >= rows:
-        return [window]
-    return [window.rows(np.arange(start, min(start + part, rows))) for start in range(0, rows, part)]
+    steps_each = min(max(1, GATHER_CELLS_MAX // widest), max(1, steps))
+    rows_each = max(1, GATHER_CELLS_MAX // (steps_each * widest))
+    for start in range(0, rows, rows_each):
+        stop = min(start + rows_each, rows)
+        part = window if rows_each >= rows else window.rows(np.arange(start, stop))
+        for first in range(0, steps, steps_each):
+            window.check()
+            columns = slice(first, min(first + steps_each, steps))
+            yield (slice(start, stop), columns), part if steps_each >= steps else part.steps(columns)
 
 
 def quantile(window: Window, params: Params) -> Result:
@@ -305,8 +310,10 @@ def quantile(window: Window, params: Params) -> Result:
             part = np.sort(window.tile.values[:, columns], axis=1)
             found[:, step] = quantile_of_column(float(params[0][step]), part)
         return found, window.count >= 1
-    out = [quantile_of_sorted(params[0], *_sorted(part)) for part in _by_rows(window)]
-    return np.concatenate(out), window.count >= 1
+    out = np.zeros(window.shape)
+    for place, piece in _parts(window):
+        out[place] = quantile_of_sorted(params[0][place[1]], *_sorted(piece))
+    return out, window.count >= 1
 
 
 def _sorted(window: Window) -> tuple[Float64, Int64]:
@@ -325,16 +332,16 @@ def _ascending(cube: Float64, size: Int64) -> Float64:
 
 def mad(window: Window, _: Params) -> Result:
     """Median of the absolute distances from the median; NaN if any sample is."""
-    half = np.full(window.shape[1], 0.5)
-    out = []
-    for part in _by_rows(window):
+    out = np.zeros(window.shape)
+    for place, part in _parts(window):
+        half = np.full(part.shape[1], 0.5)
         cube, size = _sorted(part)
         median = quantile_of_sorted(half, cube, size)
         distance = np.abs(cube - median[:, :, None])
         spread = quantile_of_sorted(half, _ascending(distance, size), size)
         lost = np.isnan(cube) & (np.arange(cube.shape[2]) < size[:, :, None])
-        out.append(np.where(lost.any(axis=2), np.nan, spread))
-    return np.concatenate(out), window.count >= 1
+        out[place] = np.where(lost.any(axis=2), np.nan, spread)
+    return out, window.count >= 1
 
 
 def double_exponential_smoothing(window: Window, params: Params) -> Result:

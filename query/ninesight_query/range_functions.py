@@ -41,7 +41,7 @@ class RangeFunction:
 
 
 RANGE_FUNCTIONS: dict[str, RangeFunction] = {
-    "absent_over_time": RangeFunction(over_time.present, histogram.present),
+    "absent_over_time": RangeFunction(over_time.present, histogram.present, keeps_name=True),
     "avg_over_time": RangeFunction(over_time.avg, histogram.avg),
     "changes": RangeFunction(rates.changes, histogram.changes),
     "count_over_time": RangeFunction(over_time.count, histogram.count),

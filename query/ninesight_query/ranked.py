@@ -108,8 +108,11 @@ def count_values(node: ir.Aggregate, block: Block, name: str, context: Context) 
         for shown, steps in _distinct(block, exists[row], row):
             key = label.with_label(labels, name, shown)
             key = label.remove(key, names | {label.METRIC_NAME}) if node.without else label.keep(key, names)
-            counter = counts.setdefault(key, np.zeros(block.steps))
-            counter[steps] += 1.0
+            if key not in counts:
+                context.check_cells(len(counts) + 1, block.steps)
+                context.check_text(len(shown))
+                counts[key] = np.zeros(block.steps)
+            counts[key][steps] += 1.0
     if not counts:
         return Block.empty(block.steps)
     values = np.array(list(counts.values()))

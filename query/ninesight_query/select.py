@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -97,6 +97,10 @@ def _latest_histograms(
     return HistogramGrid((len(samples), len(ends)), cells, odd)
 
 
+def _nothing() -> None:
+    """Check nothing."""
+
+
 @dataclass(frozen=True, slots=True)
 class Window:
     """One tile seen through the windows (start, end] of every step: columns lo..hi-1 lie inside."""
@@ -111,6 +115,8 @@ class Window:
     """[T] inclusive."""
     grid_ms: Int64
     """[T] evaluation times."""
+    check: Callable[[], None] = _nothing
+    """Called between the steps of long work: raises once the query's deadline is over or nobody waits for it."""
 
     @property
     def count(self) -> Int64:
@@ -138,6 +144,7 @@ class Window:
         widest = int(self.count.max(initial=0))
         limit = self.tile.values.shape[1] - 1
         for k in range(widest):
+            self.check()
             index = self.low + k
             yield np.minimum(index, limit), index < self.high
 
@@ -145,8 +152,13 @@ class Window:
         """Yield each step with a window that is not empty, and its columns; None where rows differ."""
         if len(self.low) != 1:
             return None
-        pairs = zip(self.low[0].tolist(), self.high[0].tolist(), strict=True)
-        return ((step, slice(low, high)) for step, (low, high) in enumerate(pairs) if high > low)
+        return self._slices()
+
+    def _slices(self) -> Iterator[tuple[int, slice]]:
+        for step, (low, high) in enumerate(zip(self.low[0].tolist(), self.high[0].tolist(), strict=True)):
+            if high > low:
+                self.check()
+                yield step, slice(low, high)
 
     def groups(self) -> Iterator[Window]:
         """Yield the window of each group of rows with the same timestamps; itself where that is no gain."""
@@ -158,7 +170,18 @@ class Window:
         for start, stop in pairwise(edges):
             low, high = self.low[start : start + 1], self.high[start : start + 1]
             tile = self.tile.cut(start, stop)
-            yield Window(tile, low, high, self.starts_ms, self.ends_ms, self.grid_ms)
+            yield replace(self, tile=tile, low=low, high=high)
+
+    def steps(self, part: slice) -> Window:
+        """Return the window of some of the steps."""
+        return replace(
+            self,
+            low=self.low[:, part],
+            high=self.high[:, part],
+            starts_ms=self.starts_ms[part],
+            ends_ms=self.ends_ms[part],
+            grid_ms=self.grid_ms[part],
+        )
 
     def rows(self, which: Int64) -> Window:
         """Return the window of some of the tile's rows."""
@@ -167,7 +190,7 @@ class Window:
         low, high = self.low, self.high
         if low.shape[0] != 1:
             low, high = low[which], high[which]
-        return Window(part, low, high, self.starts_ms, self.ends_ms, self.grid_ms)
+        return replace(self, tile=part, low=low, high=high)
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +225,9 @@ class RangeVector:
         low_ms, high_ms = int(starts[0]) - self.reach_ms, int(ends[-1]) + self.reach_ms
         for tile in self.samples.tiles(len(ends), low_ms, high_ms):
             context.check_deadline()
-            yield Window(tile, tile.bounds(starts), tile.bounds(ends), starts, ends, grid_ms)
+            yield Window(
+                tile, tile.bounds(starts), tile.bounds(ends), starts, ends, grid_ms, context.check_deadline
+            )
 
     def run_bounds(self, run: HistogramRun) -> tuple[Int64, Int64]:
         """Return low and high of a histogram run for every step."""

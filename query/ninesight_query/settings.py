@@ -17,6 +17,8 @@ class EngineSettings:
     """Step of `[range:]`."""
     samples_max: int = 50_000_000
     """Samples one query may load, and cells one intermediate result may hold."""
+    samples_shared_max: int = 100_000_000
+    """Samples that all running queries may hold together."""
     series_max: int = 200_000
     """Series one selector may match."""
     points_per_series_max: int = 11_000

@@ -25,8 +25,9 @@ from ninesight_query.errors import ExecutionError, QueryError
 from ninesight_query.promqltest.load import Loader
 from ninesight_query.promqltest.script import Load, parse_script
 from ninesight_query.settings import EngineSettings
+from ninesight_query.slow import SlowEngine
 
-__all__ = ["Asked", "ScriptedEngine", "engine_over", "matrix_of", "store_over", "vector_of"]
+__all__ = ["Asked", "ScriptedEngine", "SlowEngine", "engine_over", "matrix_of", "store_over", "vector_of"]
 
 Reply = Answer | Value | QueryError | float
 """What a script may give for a query: an answer, a value, a plain number, or the error to raise."""

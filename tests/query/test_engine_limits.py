@@ -6,12 +6,14 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from ninesight_query import EngineConfig, EngineSettings, LocalEngine
+from ninesight_query import EngineConfig, EngineSettings, LocalEngine, cancelling
 from ninesight_query.errors import (
+    BusyError,
     DeadlineError,
     ExecutionError,
     LimitError,
     ParseError,
+    QueryCancelledError,
     QueryError,
     UnavailableError,
 )
@@ -63,6 +65,69 @@ def test_points_of_an_answer_are_limited():
             ask()
     with pytest.raises(LimitError, match="at most 1 points, this one has 2"):
         engine_over(LOAD, EngineSettings(result_points_max=1)).instant("up", 60_000)
+
+
+def test_running_queries_share_a_budget():
+    """What others hold is not there; what a query held is given back, also when it fails."""
+    reading, go_on, outcomes = threading.Semaphore(0), threading.Event(), []
+
+    class Waiting:
+        def __init__(self, inner):
+            self.inner, self.held = inner, False
+
+        def select(self, matchers, start_ms, end_ms):
+            found = self.inner.select(matchers, start_ms, end_ms)
+            if any(matcher.value == "held" for matcher in matchers):
+                reading.release()
+                assert go_on.wait(30)
+            return found
+
+    load = LOAD + "  held 1x60\n"
+    engine = LocalEngine(Waiting(store_over(load)), EngineSettings(samples_max=200, samples_shared_max=250))
+    query = "max_over_time(up[1h]) + on() group_left max_over_time(held[1h])"
+    first = threading.Thread(target=lambda: outcomes.append(engine.instant(query, 3_600_000).value))
+    first.start()
+    assert reading.acquire(timeout=30)
+    with pytest.raises(
+        BusyError, match="at most 250 samples together, 244 are held and this query needs 62 more"
+    ):
+        engine.range("up", 0, 3_600_000, 120_000)
+    go_on.set()
+    first.join(30)
+    assert len(outcomes) == 1
+    for _ in range(5):
+        with pytest.raises(LimitError):
+            engine.range("up", 0, 3_600_000, 1_000)
+        assert len(engine.instant("rate(up[1h])", 3_600_000).value.labels) == 2
+
+
+@pytest.mark.parametrize(
+    "call",
+    ["quantile_over_time(0.5, {})", "mad_over_time({})", "stddev_over_time({})", "deriv({})", "sum_over_time({})",
+     "avg_over_time({})", "ts_of_max_over_time({})", "double_exponential_smoothing({}, 0.5, 0.5)",
+     "predict_linear({}, time())"],
+)  # fmt: skip
+def test_long_windows_look_at_the_clock(call):
+    """One series with many samples in a window is worked on for long: the deadline holds there too."""
+    query = call.format("sin(vector(time()))[20m:20ms]")
+    looks = itertools.count()
+    with cancelling(lambda: next(looks) > 15), pytest.raises(QueryCancelledError):
+        engine_over(LOAD).range(query, 0, 3_600_000, 1_000)
+
+
+def test_a_median_of_many_values_is_gathered_in_parts():
+    """Steps are split too: all windows of one series at once would take gigabytes."""
+    query = "mad_over_time((sin(vector(time())) > -2)[20m:100ms])"
+    engine = engine_over(LOAD)
+    whole = engine.range(query, 0, 3_600_000, 36_000).value.values[0]
+    tracemalloc.start()
+    try:
+        engine.range(query, 0, 3_600_000, 6_000)
+        assert tracemalloc.get_traced_memory()[1] < 300_000_000
+    finally:
+        tracemalloc.stop()
+    one = engine.instant(query, 1_800_000).value.values[0]
+    assert np.isclose(whole[50], one)
 
 
 def test_series_are_limited():

@@ -1,0 +1,393 @@
+"""The fast engine against the slow, obvious one: random queries over random series.
+
+Data has NaN, both infinities, stale markers, counter resets, gaps, jitter and several scrape grids. Queries are
+composed at random to a small depth. Where rounding decides (comparisons, floor, topk), operands are exact.
+"""
+
+import math
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from ninesight_query import EngineSettings, LocalEngine
+from ninesight_query.contract import Scalar
+from ninesight_query.errors import QueryError
+from ninesight_query.promqltest import parse_script
+from ninesight_query.promqltest.compare import difference
+from ninesight_query.promqltest.load import Loader
+from ninesight_query.promqltest.script import Clear, Load
+from ninesight_query.testing import SlowEngine, matrix_of, vector_of
+from ninesight_store.contract import STALE_NAN, labels_of
+from ninesight_store.memory import MemoryStore
+from ninesight_store.testing import batch_of
+
+EXAMPLES = int(os.environ.get("NINESIGHT_EXAMPLES", "25"))
+SPAN_S = 1_500
+
+# --- data --------------------------------------------------------------------------------------------------
+
+plain = st.one_of(st.integers(-3, 9).map(float), st.sampled_from([0.1, 0.5, 2.25, 1e3, -7.125]))
+special = st.one_of(plain, plain, st.sampled_from([math.nan, math.inf, -math.inf, STALE_NAN]))
+
+
+@st.composite
+def points(draw, values):
+    """Samples of one series: a grid of 10 to 60 s, with gaps, jitter and a shift."""
+    step_ms = draw(st.sampled_from([10_000, 15_000, 30_000, 60_000]))
+    shift_ms = draw(st.sampled_from([0, 0, 0, 1, 4_321]))
+    jitter = draw(st.booleans())
+    out, at_ms = [], draw(st.sampled_from([0, 0, 120_000, -60_000]))
+    for value in draw(st.lists(values, min_size=1, max_size=24)):
+        gap = draw(st.sampled_from([1, 1, 1, 1, 2, 9, 25]))
+        at_ms += gap * step_ms
+        out.append((at_ms + shift_ms + (draw(st.integers(-900, 900)) if jitter else 0), value))
+    return out
+
+
+@st.composite
+def counters(draw):
+    """A counter that starts anew now and then, and may end with a stale marker."""
+    total, out = 0.0, []
+    for time, growth in draw(points(st.sampled_from([0, 1, 2, 5, 10, -1]))):
+        total = 0.0 if growth < 0 else total + growth
+        out.append((time, total))
+    if draw(st.booleans()):
+        out.append((out[-1][0] + 10_000, STALE_NAN))
+    return out
+
+
+@st.composite
+def datasets(draw):
+    """Series of m and n that share labels, a counter c_total, and classic buckets h_bucket."""
+    data = {}
+    for name in ("m", "n"):
+        for key in draw(st.lists(st.sampled_from(["a", "b", "c", ""]), max_size=3, unique=True)):
+            for group in draw(st.lists(st.sampled_from(["x", "y"]), min_size=1, max_size=2, unique=True)):
+                data[labels_of(name, {"k": key, "g": group})] = draw(points(special))
+    for key in draw(st.lists(st.sampled_from(["a", "b"]), min_size=1, max_size=2, unique=True)):
+        data[labels_of("c_total", {"k": key})] = draw(counters())
+    bounds = draw(
+        st.lists(st.sampled_from(["-1", "0.1", "0.5", "1", "1.0", "+Inf", "odd"]), max_size=4, unique=True)
+    )
+    for bound in bounds:
+        data[labels_of("h_bucket", {"le": bound, "k": "a"})] = draw(points(st.integers(0, 9).map(float)))
+    return data
+
+
+# --- queries -----------------------------------------------------------------------------------------------
+
+durations = st.sampled_from(["15s", "1m", "61s", "4m", "10m", "20m"])
+modifiers = st.one_of(
+    st.just(""),
+    st.just(""),
+    st.sampled_from(
+        [" offset 1m", " offset -90s", " @ 600", " @ start()", " @ end() offset 30s", " offset 17m"]
+    ),
+)
+selectors = st.builds(
+    lambda name, matchers: name + matchers,
+    st.sampled_from(["m", "m", "n", "c_total", "{__name__=~'m|n'}"]),
+    st.sampled_from(["", "", "{k='a'}", "{k!='a'}", "{k=~'a|b', g='x'}", "{g!~'x.*'}", "{k=''}"]),
+).filter(lambda text: not text.startswith("{__name__") or text.count("{") == 1)
+instants = st.builds(lambda selector, modifier: selector + modifier, selectors, modifiers)
+labels = st.sampled_from(["", "k", "g", "k, g", "g, none"])
+groupings = st.one_of(
+    st.just(""),
+    st.builds(lambda kind, names: f" {kind} ({names}) ", st.sampled_from(["by", "without"]), labels),
+)
+EXACT_RANGE = ["count_over_time", "last_over_time", "first_over_time", "max_over_time", "min_over_time",
+               "present_over_time", "changes", "resets", "absent_over_time", "ts_of_first_over_time",
+               "ts_of_last_over_time", "ts_of_max_over_time", "ts_of_min_over_time"]  # fmt: skip
+RANGE = [*EXACT_RANGE, "rate", "increase", "delta", "irate", "idelta", "sum_over_time", "avg_over_time",
+         "stddev_over_time", "stdvar_over_time", "quantile_over_time", "mad_over_time", "deriv",
+         "predict_linear"]  # fmt: skip
+EXACT_AGGREGATIONS = ["min", "max", "count", "group"]
+AGGREGATIONS = [*EXACT_AGGREGATIONS, "sum", "avg", "stddev", "stdvar", "quantile"]
+
+
+def range_call(name, argument, modifier=""):
+    """A function of a range vector with its arguments."""
+    first = {"quantile_over_time": "0.3, "}.get(name, "")
+    last = {"predict_linear": ", 90"}.get(name, "")
+    return f"{name}({first}{argument}{modifier}{last})"
+
+
+def range_calls(names, inner):
+    """Functions over the samples of a selector, or over a subquery."""
+    direct = st.builds(
+        lambda name, selector, duration, modifier: range_call(name, f"{selector}[{duration}]", modifier),
+        st.sampled_from(names), selectors, durations, modifiers,
+    )  # fmt: skip
+    nested = st.builds(
+        lambda name, expr, duration, step, modifier: range_call(name, f"({expr})[{duration}:{step}]", modifier),
+        st.sampled_from(names), inner, durations, st.sampled_from(["", "30s", "17s", "2m"]), modifiers,
+    )  # fmt: skip
+    return st.one_of(direct, direct, nested)
+
+
+def aggregations(names, inner):
+    """One of the aggregations over an operand."""
+    return st.builds(
+        lambda name, by, expr: f"{name}{by}({'0.7, ' if name == 'quantile' else ''}{expr})",
+        st.sampled_from(names), groupings, inner,
+    )  # fmt: skip
+
+
+matchings = st.sampled_from(
+    ["", "", " on(k)", " on(k, g)", " ignoring(g)", " on(k) group_left", " on(k) group_right",
+     " on(k) group_left(g)", " ignoring(g) group_right(g)", " on(g) group_left(k)"]
+)  # fmt: skip
+
+
+def joins(operators, inner):
+    """Two vectors and an operator between them."""
+    return st.builds(
+        lambda left, op, matching, right: f"({left}) {op}{matching} ({right})",
+        inner, st.sampled_from(operators), matchings, inner,
+    )  # fmt: skip
+
+
+def sets(inner):
+    """Set operators take no group_left."""
+    return st.builds(
+        lambda left, op, matching, right: f"({left}) {op}{matching} ({right})",
+        inner, st.sampled_from(["and", "or", "unless"]), st.sampled_from(["", " on(k)", " ignoring(g)"]), inner,
+    )  # fmt: skip
+
+
+def exact(depth):
+    """Queries whose values are not rounded, so that comparing them is safe."""
+    if not depth:
+        return instants
+    inner = exact(depth - 1)
+    return st.one_of(
+        instants,
+        range_calls(EXACT_RANGE, inner),
+        aggregations(EXACT_AGGREGATIONS, inner),
+        st.builds(lambda expr: f"-({expr})", inner),
+        st.builds(lambda f, expr: f"{f}({expr})", st.sampled_from(["abs", "floor", "ceil", "sgn", "timestamp"]), inner),
+        st.builds(lambda expr: f"clamp({expr}, 0, 5)", inner),
+        st.builds(lambda expr: f"absent({expr})", inner),
+        st.builds(lambda expr, op, number: f"({expr}) {op} {number}", inner,
+                  st.sampled_from(["==", "!=", ">", "<=", "> bool", "< bool"]), st.sampled_from(["0", "2", "NaN", "Inf"])),
+        joins(["==", "!=", ">", "<", ">= bool", "== bool"], inner),
+        sets(inner),
+        st.builds(lambda expr: f"vector(scalar({expr}))", inner),
+        st.builds(lambda by, expr: f"count_values{by}('v', {expr})", groupings, instants),
+    )  # fmt: skip
+
+
+def any_query(depth):
+    """Queries of every kind."""
+    if not depth:
+        return exact(1)
+    inner = any_query(depth - 1)
+    return st.one_of(
+        exact(depth),
+        range_calls(RANGE, inner),
+        aggregations(AGGREGATIONS, inner),
+        joins(["+", "-", "*"], inner),
+        sets(inner),
+        st.builds(lambda expr, op, number: f"({expr}) {op} {number}", inner, st.sampled_from(["+", "*", "-"]),
+                  st.sampled_from(["1", "0.5", "time()", "scalar(c_total)"])),
+        st.builds(lambda ratio, expr: f"histogram_quantile({ratio}, {expr})",
+                  st.sampled_from(["0.5", "0", "1", "0.99", "-1", "2", "NaN"]),
+                  st.sampled_from(["h_bucket", "rate(h_bucket[4m])", "sum by (le) (increase(h_bucket[10m]))"])),
+    )  # fmt: skip
+
+
+# --- comparison --------------------------------------------------------------------------------------------
+
+
+def points_of(matrix):
+    """Every point by (labels, time)."""
+    return {
+        (name, int(time)): float(matrix.values[row, column])
+        for row, name in enumerate(matrix.labels)
+        for column, time in enumerate(matrix.timestamps)
+        if matrix.present[row, column]
+    }
+
+
+def outcome(ask):
+    """What an engine gives, or that it fails."""
+    try:
+        return ask()
+    except QueryError as error:
+        return f"{error.kind}: {error}"
+
+
+def assert_same(fast, slow, query):
+    """Equal points; NaN equals NaN; an error equals an error of the same kind."""
+    if isinstance(fast, str) or isinstance(slow, str):
+        assert isinstance(fast, str), f"{query}\nslow: {slow}\nfast: {fast}"
+        assert isinstance(slow, str), f"{query}\nslow: {slow}\nfast: {fast}"
+        return
+    assert fast.keys() == slow.keys(), f"{query}\nslow: {slow}\nfast: {fast}"
+    for key, value in slow.items():
+        np.testing.assert_allclose(
+            fast[key], value, rtol=1e-7, atol=1e-7, equal_nan=True, err_msg=f"{query} {key}"
+        )
+
+
+def test_absence_does_not_depend_on_names():
+    """Series of two names and equal labels are no collision where only their absence is asked."""
+    data = {labels_of(name, {"k": "a"}): [(300_000, 1.0)] for name in ("m", "n")}
+    check(data, "absent_over_time({__name__=~'m|n'}[4m])", delayed=False)
+
+
+def check(data, query, *, delayed, start_s=0):
+    """Ask both engines for a range and for an instant."""
+    store = MemoryStore()
+    if data:
+        store.write(batch_of(data))
+    fast = LocalEngine(store, EngineSettings(delayed_name_removal=delayed))
+    slow = SlowEngine(data, delayed_name_removal=delayed)
+    grid = (start_s * 1000, (start_s + SPAN_S) * 1000, 300_000)
+    assert_same(
+        outcome(lambda: points_of(fast.range(query, *grid).value)),
+        outcome(lambda: slow.range(query, *grid)),
+        query,
+    )
+    at_ms = (start_s + 611) * 1000
+
+    def instant():
+        value = fast.instant(query, at_ms).value
+        if isinstance(value, Scalar):
+            return {(): value.value}
+        return dict(zip(value.labels, value.values.tolist(), strict=True))
+
+    assert_same(outcome(instant), outcome(lambda: slow.instant(query, at_ms)), query)
+
+
+quick = settings(
+    max_examples=EXAMPLES,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+)
+
+
+@quick
+@given(data=datasets(), query=any_query(2), delayed=st.booleans())
+def test_random_queries_agree(data, query, delayed):
+    """Every kind of node inside every other."""
+    check(data, query, delayed=delayed)
+
+
+@quick
+@given(data=datasets(), query=exact(2), delayed=st.booleans())
+def test_random_exact_queries_agree(data, query, delayed):
+    """Comparisons, set operators, counting."""
+    check(data, query, delayed=delayed)
+
+
+@pytest.mark.parametrize("name", RANGE)
+@settings(max_examples=max(4, EXAMPLES // 6), deadline=None)
+@given(data=datasets(), selector=selectors, duration=durations, modifier=modifiers)
+def test_functions_of_a_range_agree(name, data, selector, duration, modifier):
+    """Each function by itself, so that none is left to chance."""
+    check(data, range_call(name, f"{selector}[{duration}]", modifier), delayed=False)
+
+
+@pytest.mark.parametrize("name", AGGREGATIONS)
+@settings(max_examples=max(4, EXAMPLES // 10), deadline=None)
+@given(data=datasets(), by=groupings, selector=instants)
+def test_aggregations_agree(name, data, by, selector):
+    """Each aggregation over plain selectors."""
+    check(data, f"{name}{by}({'0.7, ' if name == 'quantile' else ''}{selector})", delayed=True)
+
+
+@pytest.mark.parametrize("op", ["topk", "bottomk"])
+@settings(max_examples=max(4, EXAMPLES // 4), deadline=None)
+@given(data=datasets(), by=groupings, selector=instants, k=st.integers(-1, 4))
+def test_ranked_values_agree(op, data, by, selector, k):
+    """Which of equal values are kept is not said; how many of which value is."""
+    store = MemoryStore()
+    if data:
+        store.write(batch_of(data))
+    query = f"{op}{by}({k}, {selector})"
+    vector = LocalEngine(store).instant(query, 611_000).value
+    slow = SlowEngine(data).instant(query, 611_000)
+    assert sorted(map(repr, vector.values.tolist())) == sorted(map(repr, slow.values()))
+
+
+@quick
+@given(
+    data=datasets(),
+    op=st.sampled_from(["+", ">", "== bool"]),
+    matching=matchings.filter(lambda text: text.strip()),
+    fill=st.sampled_from([" fill(0)", " fill_left(2)", " fill_right(NaN)", ""]),
+)
+def test_joins_agree(data, op, matching, fill):
+    """Matching with and without fill values: pairs, labels, and which data is an error."""
+    check(data, f"m {op}{matching}{fill} n", delayed=False)
+
+
+# --- the slow evaluator itself -----------------------------------------------------------------------------
+
+HERE = Path(__file__).parent
+FOLDER = Path(os.environ.get("NINESIGHT_CONFORMANCE") or HERE.parents[1].parent / "shared/conformance/promql")
+NOT_FLOATS = {"start_timestamps.test"}
+ROUNDED = {("functions.test", "avg_over_time(metric11[1m])")}
+"""Prometheus' compensated sum of huge terms that cancel; the slow evaluator does not round."""
+
+
+def floats_of(store):
+    """All float series of a store as lists, and whether it also holds histograms."""
+    columns = store.select([], -(10**15), 10**15)
+    series = {}
+    for row, name in enumerate(columns.labels):
+        own = slice(int(columns.offsets[row]), int(columns.offsets[row + 1]))
+        series[name] = list(zip(columns.timestamps[own].tolist(), columns.values[own].tolist(), strict=True))
+    return series, bool(len(columns.histograms))
+
+
+def slow_value(slow, command):
+    """The slow evaluator's answer to an eval, in the contract's form."""
+    if command.grid is None:
+        found = slow.instant(command.query, command.at_ms)
+        if command.scalar is not None:
+            return Scalar(command.at_ms, found[()])
+        return vector_of(command.at_ms, found)
+    grid = command.grid
+    steps = (grid.end_ms - grid.start_ms) // grid.step_ms + 1
+    rows = {}
+    for (name, time), value in slow.range(command.query, grid.start_ms, grid.end_ms, grid.step_ms).items():
+        rows.setdefault(name, [None] * steps)[(time - grid.start_ms) // grid.step_ms] = value
+    return matrix_of(grid.start_ms, grid.step_ms, rows)
+
+
+@pytest.mark.skipif(not FOLDER.is_dir(), reason=f"the conformance files are not at {FOLDER}")
+def test_the_slow_evaluator_holds_prometheus_promises():
+    """Whatever it can answer over floats is as Prometheus' own files say: hundreds of evals."""
+    wrong, held = [], 0
+    for path in sorted(FOLDER.glob("*.test")):
+        store, slow, mixed = MemoryStore(), None, False
+        for command in parse_script(path.read_text()):
+            if isinstance(command, Clear):
+                store, slow = MemoryStore(), None
+            elif isinstance(command, Load):
+                Loader(store).load(command)
+                slow = None
+            else:
+                if slow is None:
+                    series, mixed = floats_of(store)
+                    slow = SlowEngine(series, delayed_name_removal=True)
+                if mixed or command.string is not None or command.matrix or path.name in NOT_FLOATS:
+                    continue
+                try:
+                    differs = difference(replace(command, ordered=False), slow_value(slow, command))
+                except QueryError as error:
+                    held += command.fails
+                    if not command.fails and "slow evaluator" not in str(error):
+                        wrong.append(f"{path.name}:{command.line} {command.query}: {error}")
+                    continue
+                if (differs or command.fails) and (path.name, command.query) not in ROUNDED:
+                    wrong.append(f"{path.name}:{command.line} {command.query}: {differs}")
+                held += not differs
+    assert not wrong, "\n".join(wrong)
+    assert held > 400
