@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from ninesight_query.parse import one_line
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
@@ -90,7 +91,7 @@ def _group(view: RuleView, limit: int) -> dict[str, Any]:
 def _rule(view: RuleView, active: Sequence[AlertView], *, alerts: bool) -> dict[str, Any]:
     document: dict[str, Any] = {
         "name": view.name,
-        "query": view.expr,
+        "query": one_line(view.expr),
         "labels": dict(view.labels),
         "health": view.health,
         "evaluationTime": view.evaluation_s,

@@ -21,9 +21,11 @@ from ninesight_query.syntax.lower import lowered
 from ninesight_query.syntax.outline import outlined
 from ninesight_query.syntax.pretty import laid_out
 from ninesight_query.syntax.problems import excerpt, problem
+from ninesight_query.syntax.show import show
 
 __all__ = [
     "QUERY_LENGTH_MAX",
+    "one_line",
     "parse",
     "parse_matchers",
     "parse_selector",
@@ -41,6 +43,15 @@ CACHED_QUERIES_MAX = 2_048
 def parse(query: str) -> ir.Expr:
     """Return the tree of a query. Raises ParseError."""
     return _checked(query)[1]
+
+
+@lru_cache(maxsize=CACHED_QUERIES_MAX)
+def one_line(query: str) -> str:
+    """Return a query as Prometheus prints it, on one line; what cannot be read stays as it is."""
+    try:
+        return show(syntax_tree(query))
+    except (ParseError, RecursionError):
+        return query
 
 
 def prettify(query: str | ir.Expr) -> str:

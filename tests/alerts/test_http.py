@@ -126,6 +126,20 @@ def test_rules_can_be_asked_by_name_group_and_file(many, params, wanted):
     assert names(many, params) == wanted
 
 
+def test_a_rules_query_is_printed_as_prometheus_does():
+    """On one line with its spaces; a query in another server's dialect stays as it is."""
+    rules = [
+        RuleView("g", "r", "recording", expr, 0, {}, {}, "ok", "", 1000, 0.5, "", 15_000)
+        for expr in ("sum(\n  rate(x[5m])\n)by(job)>1", "rate(x) default 1")
+    ]
+    with TestClient(Starlette(routes=routes(FixedAlerts(loaded=rules)))) as client:
+        (group,) = client.get("/api/v1/rules").json()["data"]["groups"]
+    assert [rule["query"] for rule in group["rules"]] == [
+        "sum by (job) (rate(x[5m])) > 1",
+        "rate(x) default 1",
+    ]
+
+
 def test_alerts_can_be_left_out(many):
     """`exclude_alerts` leaves out the list, as in Prometheus."""
     rule = many.get("/api/v1/rules").json()["data"]["groups"][0]["rules"][0]

@@ -111,7 +111,7 @@ RULES = {
             "interval": "1s",
             "rules": [
                 {"alert": "Other", "expr": "vector(1) > 2"},
-                {"record": "broken", "expr": "hits_total + on() hits_total"},
+                {"record": "broken", "expr": "hits_total+on() hits_total"},
             ],
         },
     ]
