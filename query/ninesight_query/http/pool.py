@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, TypeVar
 
 from ninesight_query.cancel import cancelling
@@ -19,6 +20,7 @@ from ninesight_query.http.errors import BusyError
 __all__ = ["EnginePool"]
 
 T = TypeVar("T")
+Answer = asyncio.Future[Any]
 
 
 class EnginePool:
@@ -58,47 +60,65 @@ class EnginePool:
             )
         self.pending += 1
         loop = asyncio.get_running_loop()
-        stop = threading.Event()
-        future = self._workers.submit(_stoppable, call, stop)
-        future.add_done_callback(lambda ended: self._leave(loop, ended))
-        answer = asyncio.wrap_future(future)
-        waited: list[asyncio.Future[Any]] = [answer] if gone is None else [answer, gone]
+        stop, answer = threading.Event(), loop.create_future()
+        self._workers.submit(self._work, call, stop, loop, answer)
+        timer = loop.call_later(timeout_s, self._expired, answer, timeout_s)
+        leaving: Callable[[asyncio.Future[None]], None] = partial(self._gone, answer)
+        if gone is not None:
+            gone.add_done_callback(leaving)
         try:
-            await asyncio.wait(waited, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
-            if answer.done():
-                return answer.result()
+            result: T = await answer
+            return result
         finally:
-            if not answer.done():
-                stop.set()
-                answer.cancel()
-        if gone is not None and gone.done():
-            self.cancelled_total += 1
-            raise QueryCancelledError("the client went away before the answer was there")
-        self.timed_out_total += 1
-        raise DeadlineError(
-            f"a query must be answered within {timeout_s:g} s, this one was not; "
-            "narrow its selectors or its range, or raise timeout"
-        )
+            timer.cancel()
+            if gone is not None:
+                gone.remove_done_callback(leaving)
+            stop.set()
 
-    def _leave(self, loop: asyncio.AbstractEventLoop, _: Future[T]) -> None:
+    def _work(
+        self, call: Callable[[], T], stop: threading.Event, loop: asyncio.AbstractEventLoop, answer: Answer
+    ) -> None:
+        """Run in a worker's thread; whoever was gone before his turn came costs nothing more."""
+        result, error = None, None
         try:
-            loop.call_soon_threadsafe(self._left)
+            if stop.is_set():
+                raise QueryCancelledError("nobody waited for the answer when the query's turn came")
+            with cancelling(stop):
+                result = call()
+        except BaseException as raised:
+            error = raised
+        try:
+            loop.call_soon_threadsafe(self._left, answer, result, error)
         except RuntimeError:
             # The loop was closed while the call still ran.
-            self._left()
+            self.pending -= 1
+            self.done_total += 1
 
-    def _left(self) -> None:
+    def _left(self, answer: Answer, result: object, error: BaseException | None) -> None:
         self.pending -= 1
         self.done_total += 1
+        if answer.done():
+            return
+        if error is None:
+            answer.set_result(result)
+        else:
+            answer.set_exception(error)
+
+    def _expired(self, answer: Answer, timeout_s: float) -> None:
+        if not answer.done():
+            self.timed_out_total += 1
+            answer.set_exception(
+                DeadlineError(
+                    f"a query must be answered within {timeout_s:g} s, this one was not; "
+                    "narrow its selectors or its range, or raise timeout"
+                )
+            )
+
+    def _gone(self, answer: Answer, gone: asyncio.Future[None]) -> None:
+        if not answer.done() and not gone.cancelled():
+            self.cancelled_total += 1
+            answer.set_exception(QueryCancelledError("the client went away before the answer was there"))
 
     def close(self) -> None:
         """End the threads; waiting calls are dropped, running ones are awaited."""
         self._workers.shutdown(wait=True, cancel_futures=True)
-
-
-def _stoppable(call: Callable[[], T], stop: threading.Event) -> T:
-    """Run in a worker's thread; whoever was gone before his turn came costs nothing more."""
-    if stop.is_set():
-        raise QueryCancelledError("nobody waited for the answer when the query's turn came")
-    with cancelling(stop):
-        return call()
