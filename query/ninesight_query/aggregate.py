@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 import numpy as np
@@ -39,6 +40,8 @@ class Groups:
     """[S] rows, group by group, each in the order of the block."""
     starts: Int64
     """[G]"""
+    in_order: bool
+    """Whether the rows lie group by group already."""
 
     @property
     def sizes(self) -> Int64:
@@ -47,17 +50,14 @@ class Groups:
 
     def gather(self, values: npt.NDArray[T]) -> npt.NDArray[T]:
         """Return rows group by group; no copy where they lie so already."""
-        return values if self._in_order else values[self.order]
-
-    @property
-    def _in_order(self) -> bool:
-        return bool((np.diff(self.ids) >= 0).all())
+        return values if self.in_order else values[self.order]
 
 
 def groups_of(block: Block, names: Sequence[str], *, without: bool) -> Groups:
     """Group by the named labels, or by all but them and the metric name."""
     key = ("groups", without, tuple(names))
-    return remembered(block.labels, key, lambda: _groups_of(block.labels, names, without=without))
+    make = partial(_groups_of, block.labels, names, without=without)
+    return remembered(block.labels, key, make, lambda groups: groups.labels)
 
 
 def _groups_of(all_labels: Sequence[Labels], names: Sequence[str], *, without: bool) -> Groups:
@@ -75,7 +75,8 @@ def _groups_of(all_labels: Sequence[Labels], names: Sequence[str], *, without: b
             all_labels, lambda each: tuple(pair for pair in each if pair[0] in wanted)
         )
     order = np.argsort(ids, kind="stable")
-    return Groups(ids, labels, order, np.searchsorted(ids[order], np.arange(len(labels))))
+    starts = np.searchsorted(ids[order], np.arange(len(labels)))
+    return Groups(ids, labels, order, starts, bool((np.diff(ids) >= 0).all()))
 
 
 def aggregate(node: ir.Aggregate, block: Block, param: Float64 | None, context: Context) -> Block:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from ninesight_store.contract import Labels
@@ -40,7 +41,8 @@ def finished(block: Block) -> Block:
     order = label.ascending(block.labels)
     if order == [*range(len(block))]:
         return block
-    return block.take(order)
+    ordered = block.take(order)
+    return replace(ordered, labels=label.in_order(block.labels, order))
 
 
 def to_vector(block: Block, at_ms: int) -> Vector:
@@ -49,7 +51,7 @@ def to_vector(block: Block, at_ms: int) -> Vector:
     has = block.has_histogram
     if has is not None and block.histograms is not None:
         histograms = {int(row): block.histograms[row, 0] for row in np.flatnonzero(has[:, 0])}
-    return Vector(at_ms, tuple(block.labels), np.ascontiguousarray(block.values[:, 0]), histograms)
+    return Vector(at_ms, label.as_tuple(block.labels), np.ascontiguousarray(block.values[:, 0]), histograms)
 
 
 def to_matrix(block: Block, grid: Grid) -> Matrix:
@@ -61,7 +63,7 @@ def to_matrix(block: Block, grid: Grid) -> Matrix:
             (row, step): block.histograms[row, step]
             for row, step in zip(*(index.tolist() for index in np.nonzero(has)), strict=True)
         }
-    return Matrix(grid.times, tuple(block.labels), block.values, block.present, histograms)
+    return Matrix(grid.times, label.as_tuple(block.labels), block.values, block.present, histograms)
 
 
 def to_ragged(vector: RangeVector) -> Ragged:

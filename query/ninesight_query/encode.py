@@ -17,6 +17,7 @@ from ninesight_store.contract import Float64, Int64, Labels
 from ninesight_query.contract import Answer, Matrix, Ragged, Scalar, String, Value, Vector
 from ninesight_query.histogram import Histogram
 from ninesight_query.histogram_stack import stack_of
+from ninesight_query.label_memo import remembered
 
 __all__ = [
     "encode_answer",
@@ -141,9 +142,12 @@ def _pair(seconds: bytes, token: bytes) -> bytes:
     return b"[" + seconds + b',"' + token + b'"]'
 
 
-def _openings(seconds: Sequence[bytes]) -> list[bytes]:
+def _openings(timestamps_ms: Int64) -> list[bytes]:
     """Return what stands between the value of one point and that of the next."""
-    return [b'"],[' + each + b',"' for each in seconds]
+    if len(timestamps_ms) and timestamps_ms[0] >= 0 and not (timestamps_ms % 1000).any():
+        text = orjson.dumps(timestamps_ms // 1000, option=_NUMPY)[1:-1]
+        return (b'"],[' + text.replace(b",", b',"|"],[') + b',"').split(b"|")
+    return [b'"],[' + each + b',"' for each in encode_seconds(timestamps_ms)]
 
 
 def _pairs(openings: Sequence[bytes], values: Float64) -> bytes:
@@ -160,8 +164,17 @@ def _histogram_pairs(points: Iterable[tuple[bytes, Histogram]]) -> bytes:
     return b",".join(b"[" + time + b"," + encode_histogram(point) + b"]" for time, point in points)
 
 
-def _row(labels: Labels, floats: bytes, histograms: bytes) -> bytes:
-    parts = [b'{"metric":' + encode_labels(labels)]
+def _head(labels: Labels) -> bytes:
+    return b'{"metric":' + encode_labels(labels)
+
+
+def _heads(labels: Sequence[Labels]) -> list[bytes]:
+    """Return how each series' row begins; written once as long as the same labels are asked for."""
+    return remembered(labels, "json", lambda: [_head(each) for each in labels])
+
+
+def _row(head: bytes, floats: bytes, histograms: bytes) -> bytes:
+    parts = [head]
     if floats:
         parts.append(b'"values":[' + floats + b"]")
     if histograms:
@@ -170,13 +183,14 @@ def _row(labels: Labels, floats: bytes, histograms: bytes) -> bytes:
 
 
 def _matrix_rows(value: Matrix) -> Iterator[bytes]:
-    seconds = encode_seconds(value.timestamps)
+    seconds = encode_seconds(value.timestamps) if value.histograms else []
+    heads = _heads(value.labels)
     spread: dict[int, list[tuple[int, Histogram]]] = {}
     for (row, column), histogram in value.histograms.items():
         spread.setdefault(row, []).append((column, histogram))
-    openings = _openings(seconds)
+    openings = _openings(value.timestamps)
     full = np.asarray(value.present.all(axis=1)).tolist()
-    for row, labels in enumerate(value.labels):
+    for row in range(len(value.labels)):
         if full[row]:
             floats = _pairs(openings, value.values[row])
         else:
@@ -186,15 +200,15 @@ def _matrix_rows(value: Matrix) -> Iterator[bytes]:
             (seconds[column], point) for column, point in sorted(spread.get(row, ()), key=lambda p: p[0])
         ]
         if floats or points:
-            yield _row(labels, floats, _histogram_pairs(points))
+            yield _row(heads[row], floats, _histogram_pairs(points))
 
 
 def _ragged_rows(value: Ragged) -> Iterator[bytes]:
     for row, labels in enumerate(value.labels):
-        floats = _pairs(_openings(encode_seconds(value.timestamps[row])), value.values[row])
+        floats = _pairs(_openings(value.timestamps[row]), value.values[row])
         points = value.histograms[row] if value.histograms else ()
         times = encode_seconds(np.array([time for time, _ in points], np.int64))
-        yield _row(labels, floats, _histogram_pairs(zip(times, (h for _, h in points), strict=True)))
+        yield _row(_head(labels), floats, _histogram_pairs(zip(times, (h for _, h in points), strict=True)))
 
 
 def _vector_rows(value: Vector) -> Iterator[bytes]:
@@ -203,8 +217,7 @@ def _vector_rows(value: Vector) -> Iterator[bytes]:
     else:
         seconds = encode_seconds(value.timestamps)
     tokens = _tokens(value.values)
-    for row, labels in enumerate(value.labels):
-        head = b'{"metric":' + encode_labels(labels)
+    for row, head in enumerate(_heads(value.labels)):
         histogram = value.histograms.get(row)
         if histogram is None:
             yield head + b',"value":' + _pair(seconds[row], tokens[row]) + b"}"

@@ -53,7 +53,7 @@ def match_ids(left: Block, right: Block, matching: ir.Matching) -> tuple[Int64, 
 def _signatures(labels: Sequence[Labels], matching: ir.Matching) -> list[Labels]:
     signature = label.signature_of(matching.on, matching.labels)
     key = ("signatures", matching.on, tuple(matching.labels))
-    return remembered(labels, key, lambda: [signature(each) for each in labels])
+    return remembered(labels, key, lambda: [signature(each) for each in labels], label.itself)
 
 
 def pair_up(many: Block, one: Block, many_ids: Int64, one_ids: Int64, matching: ir.Matching) -> Pairs:

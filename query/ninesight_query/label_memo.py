@@ -1,7 +1,8 @@
 """Work on label sets that is done once: a selector that is asked again hands out the very same labels.
 
-Keyed by the identity of the sequence of labels, which is kept alive as long as what was made of it. Nobody
-changes a sequence of labels once it is in a block.
+Only sequences that are *kept* are remembered: those of stored selectors (`keep_labels`), and what was made of kept
+ones. They are known by identity and stay alive as long as what was made of them. Nobody changes a sequence
+of labels once it is in a block.
 """
 
 from __future__ import annotations
@@ -9,56 +10,95 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from ninesight_store.contract import Labels
 
-__all__ = ["LabelMemo", "remembered"]
+__all__ = ["LabelMemo", "keep_labels", "remembered"]
 
 T = TypeVar("T")
 
-_SMALL = 8
+_SMALL = 4
 """Fewer labels are worked on faster than they are looked up."""
-_LABELS_MAX = 2_000_000
+_LABELS_MAX = 1_000_000
+
+
+@dataclass(slots=True)
+class _Entry:
+    labels: Sequence[Labels]
+    made: dict[Hashable, Any] = field(default_factory=dict)
 
 
 class LabelMemo:
-    """What was made of sequences of labels, the least recently used dropped first. Safe to use from many threads."""
+    """What was made of kept sequences of labels, the least recently used dropped first. Safe from many threads."""
 
     def __init__(self, labels_max: int = _LABELS_MAX) -> None:
         self._labels_max = labels_max
         self._lock = threading.Lock()
-        self._kept: OrderedDict[tuple[int, Hashable], tuple[Sequence[Labels], Any]] = OrderedDict()
+        self._kept: OrderedDict[int, _Entry] = OrderedDict()
         self._labels = 0
 
     def __len__(self) -> int:
-        """Things kept."""
+        """Sequences kept."""
         return len(self._kept)
 
-    def get(self, labels: Sequence[Labels], what: Hashable, make: Callable[[], T]) -> T:
-        """Return what `make` makes of the labels; it depends on nothing but them and `what`."""
+    def keep(self, labels: Sequence[Labels]) -> None:
+        """Remember from now on what is made of these labels."""
         if len(labels) < _SMALL:
-            return make()
-        key = (id(labels), what)
+            return
         with self._lock:
-            known = self._kept.get(key)
-            if known is not None:
-                self._kept.move_to_end(key)
-                made: T = known[1]
-                return made
+            self._keep(labels)
+
+    def get(
+        self,
+        labels: Sequence[Labels],
+        what: Hashable,
+        make: Callable[[], T],
+        labels_of: Callable[[T], Sequence[Labels]] | None = None,
+    ) -> T:
+        """Return what `make` makes of the labels; it depends on nothing but them and `what`.
+
+        `labels_of` says which labels the result holds, to be kept as well.
+        """
+        with self._lock:
+            entry = self._kept.get(id(labels))
+            if entry is not None and what in entry.made:
+                self._kept.move_to_end(id(labels))
+                known: T = entry.made[what]
+                return known
         made = make()
+        if entry is None:
+            return made
         with self._lock:
-            if key not in self._kept:
-                self._kept[key] = (labels, made)
-                self._labels += len(labels)
+            self._labels += len(labels)
+            entry.made[what] = made
+            if labels_of is not None and len(labels_of(made)) >= _SMALL:
+                self._keep(labels_of(made))
             while self._labels > self._labels_max and self._kept:
-                self._labels -= len(self._kept.popitem(last=False)[1][0])
+                _, gone = self._kept.popitem(last=False)
+                self._labels -= len(gone.labels) * (1 + len(gone.made))
         return made
+
+    def _keep(self, labels: Sequence[Labels]) -> None:
+        if id(labels) not in self._kept:
+            self._kept[id(labels)] = _Entry(labels)
+            self._labels += len(labels)
 
 
 _MEMO = LabelMemo()
 
 
-def remembered(labels: Sequence[Labels], what: Hashable, make: Callable[[], T]) -> T:
-    """Return what `make` makes of the labels, from the process' memo."""
-    return _MEMO.get(labels, what, make)
+def keep_labels(labels: Sequence[Labels]) -> None:
+    """Let the process' memo remember what is made of these labels."""
+    _MEMO.keep(labels)
+
+
+def remembered(
+    labels: Sequence[Labels],
+    what: Hashable,
+    make: Callable[[], T],
+    labels_of: Callable[[T], Sequence[Labels]] | None = None,
+) -> T:
+    """Return what `make` makes of the labels, from the process' memo (see `LabelMemo.get`)."""
+    return _MEMO.get(labels, what, make, labels_of)

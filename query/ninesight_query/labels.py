@@ -12,11 +12,14 @@ from ninesight_query.label_memo import remembered
 __all__ = [
     "METADATA_LABELS",
     "METRIC_NAME",
+    "as_tuple",
     "ascending",
     "distinct",
     "drop_metadata",
     "get",
     "group_ids",
+    "in_order",
+    "itself",
     "keep",
     "metric_names",
     "remove",
@@ -46,7 +49,24 @@ def drop_metadata(labels: Labels) -> Labels:
 
 def without_metadata(all_labels: Sequence[Labels]) -> list[Labels]:
     """Return the labels of many series without their names, types and units. Shared: nobody changes the list."""
-    return remembered(all_labels, "bare", lambda: [drop_metadata(labels) for labels in all_labels])
+    return remembered(all_labels, "bare", lambda: [drop_metadata(labels) for labels in all_labels], itself)
+
+
+def as_tuple(all_labels: Sequence[Labels]) -> tuple[Labels, ...]:
+    """Return the labels as a tuple, the same one for the same sequence."""
+    if isinstance(all_labels, tuple):
+        return all_labels
+    return remembered(all_labels, "tuple", lambda: tuple(all_labels), itself)
+
+
+def in_order(all_labels: Sequence[Labels], order: Sequence[int]) -> Sequence[Labels]:
+    """Return the labels in the order that `ascending` gave."""
+    return remembered(all_labels, "sorted", lambda: [all_labels[row] for row in order], itself)
+
+
+def itself(labels: Sequence[Labels]) -> Sequence[Labels]:
+    """Return the labels that something holds, where it is nothing but labels."""
+    return labels
 
 
 def distinct(all_labels: Sequence[Labels]) -> bool:

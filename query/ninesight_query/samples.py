@@ -15,6 +15,7 @@ from ninesight_store.contract import STALE_BITS, Columns, Float64, HistogramColu
 from ninesight_query.block import Bool, Objects
 from ninesight_query.histogram import is_stale
 from ninesight_query.histogram_table import HistogramTable
+from ninesight_query.label_memo import keep_labels
 from ninesight_query.tiles import Flat, Tile, flattened, lay_tiles, tiles_of_sheets
 
 __all__ = ["CELLS_MAX", "HistogramRun", "Samples", "StoredRuns", "is_stale_bits"]
@@ -110,6 +111,7 @@ class Samples:
         """Take over what the store keeps."""
         samples = _with_histograms(cover.labels, cover.histograms, cover.histogram_offsets)
         samples._tiles = tiles_of_sheets(cover.sheets)
+        keep_labels(cover.labels)
         return samples
 
     def __len__(self) -> int:

@@ -72,8 +72,11 @@ class Tile:
 
     def within(self, start_ms: int, end_ms: int) -> Tile:
         """Return the columns that hold all samples of start < t <= end, as views."""
-        lows, highs = (_counts(self.times, np.array([edge], np.int64)) for edge in (start_ms, end_ms))
-        low, high = int(lows.min()), int(highs.max())
+        if self.shared:
+            low, high = (int(self.times[0].searchsorted(edge, "right")) for edge in (start_ms, end_ms))
+        else:
+            lows, highs = (_counts(self.times, np.array([edge], np.int64)) for edge in (start_ms, end_ms))
+            low, high = int(lows.min()), int(highs.max())
         if low == 0 and high == self.values.shape[1]:
             return self
         starts = None if self.starts is None else self.starts[:, low:high]
@@ -107,6 +110,9 @@ class Tile:
 
 def _counts(times: Int64, edges: Int64) -> Int64:
     """Return how many times of each row lie at or before each edge: [G, T]."""
+    if len(times) == 1:
+        found: Int64 = times[0].searchsorted(edges, "right")[None, :]
+        return found
     if len(times) > _ROWS_SEARCHED_MAX and len(edges) == 1 and times.size <= _CELLS_COMPARED_MAX:
         return np.asarray(np.count_nonzero(times <= edges[0], axis=1), np.int64)[:, None]
     out = np.empty((len(times), len(edges)), np.int64)

@@ -56,8 +56,8 @@ class Cover:
         number = 0
         for sheet in self.sheets:
             times, size = sheet.times[0], int(sheet.lengths[0])
-            low, high = times.searchsorted((start_ms, end_ms + 1))
-            number += len(sheet.rows) * (min(int(high), size) - int(low))
+            low, high = int(times.searchsorted(start_ms)), int(times.searchsorted(end_ms, "right"))
+            number += len(sheet.rows) * (min(high, size) - low)
         return number
 
 

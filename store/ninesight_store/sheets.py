@@ -24,8 +24,6 @@ __all__ = ["FAR_FUTURE", "DisorderError", "Sheet", "Strip", "appended", "packed"
 FAR_FUTURE = int(np.iinfo(np.int64).max)
 _OWN_ROWS_MIN = 32
 """Groups from this size on get a sheet of their own: readers take whole columns of it."""
-_OWN_GROUPS_MAX = 8
-"""So few groups get sheets of their own, whatever their size."""
 
 
 class DisorderError(Exception):
@@ -98,9 +96,8 @@ def strips_of_run(run: Run) -> list[Strip]:
 
 def packed(strips: Sequence[Strip]) -> tuple[Sheet, ...]:
     """Copy strips into sheets: large groups alone, small ones of similar length together."""
-    few = len(strips) <= _OWN_GROUPS_MAX
-    alone = [strip for strip in strips if few or len(strip.rows) >= _OWN_ROWS_MIN]
-    small = sorted((strip for strip in strips if not few and len(strip.rows) < _OWN_ROWS_MIN), key=_length)
+    alone = [strip for strip in strips if len(strip.rows) >= _OWN_ROWS_MIN]
+    small = sorted((strip for strip in strips if len(strip.rows) < _OWN_ROWS_MIN), key=_length)
     sheets = [_sheet([strip]) for strip in alone]
     begin = 0
     while begin < len(small):
