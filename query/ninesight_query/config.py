@@ -99,8 +99,11 @@ class EngineConfig(BaseModel):
     """Queries that wait; one more is refused as unavailable."""
     query_length_max: int = Field(default=16_384, ge=1, le=65_536)
     """Characters of a query."""
-    delayed_name_removal: bool = False
-    """Take metric names away at the end of a query instead of at each function (off in Prometheus too)."""
+    delayed_name_removal: bool = True
+    """Take metric names away at the end of a query, as Prometheus does under `promql-delayed-name-removal`.
+
+    So a query may work on several metrics at once and keep them apart by name: `rate({__name__=~"a|b"}[5m])` under
+    `sum by (__name__)` or `label_replace`. Switch it off to get Prometheus' default, which refuses these."""
     use_start_timestamps: bool = False
     """Let rate, increase, irate and resets see when a counter began, where its sender says so (off in Prometheus too)."""
 

@@ -75,6 +75,7 @@ def flags_of(config: SuiteConfig) -> dict[str, str]:
     """Return our settings under the names of the Prometheus flags that people and tools look for."""
     query = config.query
     return {
+        "enable-feature": "promql-delayed-name-removal" if query.delayed_name_removal else "",
         "query.lookback-delta": query.lookback,
         "query.max-concurrency": str(query.queries_max),
         "query.max-samples": str(query.samples_max),
