@@ -37,6 +37,11 @@ class ApiConfig(BaseModel):
     origins: Annotated[tuple[Annotated[str, AfterValidator(_origin)], ...], Field(max_length=100)] = ()
     """Other sites whose pages may read replies (CORS), as `https://grafana.example`; none by default."""
 
+    workers: int = Field(default=4, ge=1, le=64)
+    """Queries answered at the same time; further ones wait."""
+    waiting_max: int = Field(default=256, ge=0, le=4096)
+    """Queries that wait; one more is answered 503."""
+
     @model_validator(mode="after")
     def _one_token(self) -> Self:
         if self.token is not None and self.token_file is not None:

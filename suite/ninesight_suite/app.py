@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ninesight_alerts import Alerting
 from ninesight_collector import Collector, CollectorError
-from ninesight_query.http import EnginePool, HttpSettings
+from ninesight_query.http import EnginePool
 from ninesight_store import LocalStore, Maintenance
 from ninesight_store.contract import Sink
 from starlette.applications import Starlette
@@ -71,9 +71,8 @@ class Suite:
             now_ms=now_ms,
         )
         self.alerts = self.alerting.reader()
-        limits = HttpSettings()
-        self.queries = EnginePool(limits.workers_max, limits.queue_max)
-        self.looks = EnginePool(_LOOKS_MAX, limits.queue_max)
+        self.queries = EnginePool(config.api.workers, config.api.waiting_max)
+        self.looks = EnginePool(_LOOKS_MAX, config.api.waiting_max)
         self.app: Starlette = api_app(self, token=token, now_ms=now_ms)
 
     def start(self) -> None:

@@ -77,7 +77,7 @@ def flags_of(config: SuiteConfig) -> dict[str, str]:
     return {
         "enable-feature": "promql-delayed-name-removal" if query.delayed_name_removal else "",
         "query.lookback-delta": query.lookback,
-        "query.max-concurrency": str(query.queries_max),
+        "query.max-concurrency": str(min(config.api.workers, query.queries_max)),
         "query.max-samples": str(query.samples_max),
         "query.timeout": query.deadline,
         "storage.tsdb.path": str(config.data_dir),

@@ -13,7 +13,7 @@ class HttpSettings:
 
     workers_max: int = 4
     """Queries that run at the same time."""
-    queue_max: int = 64
+    queue_max: int = 256
     """Queries that wait for a worker; one more is answered 503."""
     points_max: int = 11_000
     """Steps of a range query."""
