@@ -62,7 +62,9 @@ class Merger:
             blocks = sorted({start // block_ms for start in connection.execute(query).scalars()})
         before = after = samples = size = conflicts = 0
         for block in blocks:
-            for group in self._groups(block * block_ms, (block + 1) * block_ms):
+            groups, alone = self._groups(block * block_ms, (block + 1) * block_ms)
+            self._settle(alone)
+            for group in groups:
                 try:
                     drafts, kept = self._merge(group)
                 except ConflictError:
@@ -72,8 +74,8 @@ class Merger:
                 size += sum(len(draft.data) for draft in drafts)
         return MergeReport(before, after, samples, size, conflicts)
 
-    def _groups(self, start_ms: int, end_ms: int) -> list[list[_Chunk]]:
-        """Return the chunks of a block that must be merged, as many together as memory allows."""
+    def _groups(self, start_ms: int, end_ms: int) -> tuple[list[list[_Chunk]], list[int]]:
+        """Return the chunks of a block to merge, as many together as memory allows, and the ids of those alone."""
         with self._database.reading() as connection:
             known = self._catalog.refresh(connection)
             query = sa.select(
@@ -96,7 +98,23 @@ class Merger:
                 groups[linked[chunk[1].layout_id]].append(chunk)
         for root in self._damaged_roots(groups):
             del groups[root]
-        return list(_packed(list(groups.values()), self._settings.seal_samples_max))
+        alone = [group[0][1].id for group in groups.values() if len(group) == 1]
+        several = [group for group in groups.values() if len(group) > 1]
+        return list(_packed(several, self._settings.seal_samples_max)), alone
+
+    def _settle(self, ids: Sequence[int]) -> None:
+        """Mark chunks that have nothing to join, such as those of short-lived series: they stay as they are.
+
+        One that another process merged meanwhile is not there any more, which is as good.
+        """
+
+        def mark(connection: sa.Connection, _registry: Registry) -> None:
+            for at in range(0, len(ids), _DELETE_MAX):
+                query = sa.update(chunks).where(chunks.c.id.in_(ids[at : at + _DELETE_MAX]))
+                connection.execute(query.values(level=1))
+
+        if ids:
+            self._writer.alone(mark)
 
     def _damaged_roots(self, groups: dict[int, list[_Chunk]]) -> list[int]:
         """Return the groups with a damaged chunk: they stay as they are, damage and all."""

@@ -12,11 +12,13 @@ import sqlalchemy as sa
 from ninesight_store import (
     LocalStore,
     Maintenance,
+    MergeReport,
     Metadata,
     RetryableError,
     StoreConfig,
     StoreSettings,
     labels_of,
+    verify,
 )
 from ninesight_store.schema import hot
 from ninesight_store.testing import Point, batch_of, samples_of
@@ -160,10 +162,10 @@ def test_maintenance_counts_errors_and_tries_again(url):
 WRITERS = 16
 
 
-def start_writers(store):
+def start_writers(store, count=WRITERS):
     threads = [
         threading.Thread(target=store.write, args=(batch_of({f"m{number}": [(number, 1.0)]}),))
-        for number in range(WRITERS)
+        for number in range(count)
     ]
     for thread in threads:
         thread.start()
@@ -204,7 +206,8 @@ def test_small_batches_wait_for_company_where_there_was_some(tmp_path):
         for thread in first:
             thread.join()
         assert store.stat().counters["commits"] == 7
-        for thread in start_writers(store):
+        # As many as shared the last commit: one more would wait for company that never comes.
+        for thread in start_writers(store, WRITERS - 1):
             thread.join()
         assert store.stat().counters["commits"] == 8
         assert len(store.select([], 0, 100).values) == WRITERS + 5
@@ -300,3 +303,25 @@ def test_a_reader_older_than_a_drop_of_layouts_still_finds_its_rows(url):
             assert set(before) <= set(known.layouts.numbers())
         with store._database.reading() as connection:
             assert not set(before) & set(store._catalog.refresh(connection).layouts.numbers())
+
+
+def test_chunks_that_have_nothing_to_join_stay_as_they_are(tmp_path):
+    """Merging does not rewrite what short-lived series left; late samples of theirs join it all the same."""
+    path = tmp_path / "store.db"
+    with LocalStore(path, SETTINGS) as store:
+        for hour in range(6):
+            filled(store, [hour], f"job{hour}")
+        store.write(batch_of({"long": [(hour * HOUR_MS + 30_000, 1.0) for hour in (1, 4)]}))
+        store.seal(6 * HOUR_MS)
+        before = samples_of(store.select([], 0, 2**50))
+        report = store.merge(6 * HOUR_MS)
+        assert (report.chunks_before, report.chunks_after, store.stat().chunks) == (2, 1, 7)
+        assert store.merge(6 * HOUR_MS) == MergeReport()
+        assert samples_of(store.select([], 0, 2**50)) == before
+        store.write(batch_of({"job3": [(3 * HOUR_MS + 1, 7.0)]}))
+        store.seal(6 * HOUR_MS)
+        assert store.merge(6 * HOUR_MS).chunks_before == 2
+        assert store.stat().chunks == 7
+        after = samples_of(store.select([], 0, 2**50))
+        assert after[labels_of("job3")] == sorted([*before[labels_of("job3")], (3 * HOUR_MS + 1, 7.0)])
+    assert verify(path).sound
