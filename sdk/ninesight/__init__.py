@@ -26,6 +26,7 @@ from ninesight.api import (
     observe,
     serve_metrics,
     shutdown,
+    snapshot,
     stage,
     stats,
 )
@@ -70,6 +71,7 @@ __all__ = [
     "openai_usage",
     "serve_metrics",
     "shutdown",
+    "snapshot",
     "stage",
     "stats",
 ]

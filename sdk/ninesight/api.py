@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 from ninesight.batches import Accelerator
 from ninesight.calls import Call, NoCall, running_call, running_series
 from ninesight.config import DURATION_BOUNDS, bounds_of
-from ninesight.contract import Exporter, Stats
+from ninesight.contract import Exporter, Snapshot, Stats
 from ninesight.forks import on_fork
 from ninesight.judge import Judge
 from ninesight.models import ModelHandle
@@ -41,6 +41,7 @@ __all__ = [
     "observe",
     "serve_metrics",
     "shutdown",
+    "snapshot",
     "stage",
     "stats",
 ]
@@ -241,6 +242,14 @@ def flush(timeout_s: float = 5.0) -> bool:
 def shutdown(timeout_s: float = 2.0) -> None:
     """Flush and stop; nothing is recorded until `configure`. Runs by itself when Python exits."""
     RUNTIME.shutdown(timeout_s)
+
+
+def snapshot() -> Snapshot:
+    """Return everything known now: of this process, or of all workers that share `multiprocess_dir`.
+
+    Raises RetryableError where that folder cannot be read.
+    """
+    return RUNTIME.snapshot()
 
 
 def stats() -> Stats:

@@ -245,14 +245,15 @@ class Call:
         self.finished = True
         self.duration_s = duration_s
         series = self.series
-        outcome = self._outcome or series.buffers.outcomes.of(error)
+        buffers = series.buffers
+        outcome = self._outcome or ("ok" if error is None else buffers.outcomes.of(error))
         predictions = self._predictions if outcome == "ok" else 0
-        here = series.buffers.here()
+        here = buffers.here()
         here.put((CALL, series, outcome, self._served_by, duration_s, predictions))
         if self._pace is not None:
             here.put(self._pace.event(series))
-        if series.buffers.keeper is not None:
-            series.buffers.keeper.ended(self, outcome, duration_s, error)
+        if buffers.keeper is not None:
+            buffers.keeper.ended(self, outcome, duration_s, error)
 
     def suspend(self) -> None:
         """Stop being the running call of this context, without ending (a generator between two items)."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ninesight.forks import importing
+from ninesight.pickled import shared
 
 __all__ = ["Faults"]
 
@@ -17,6 +20,9 @@ class Faults:
         self.invalid = 0
         self.over_budget = 0
         self._told: set[str] = set()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return shared, ("faults",)
 
     def clear(self) -> None:
         """Count from zero; what was told stays told."""

@@ -61,7 +61,8 @@ class Judge:
     def answered(self, call: Call, result: Any, *, streamed: bool = False) -> None:
         """End a call that returned."""
         if not self.plain:
-            self._ask_outcome(call, result, None)
+            if self._outcome is not None:
+                self._ask_outcome(call, result, None)
             if self._predictions is not None:
                 try:
                     call.predictions(self._predictions(result))

@@ -56,14 +56,13 @@ def _plain(fn: Callable[..., Any], target: Target, judge: Judge) -> Callable[...
     """Wrap a function whose record is its duration alone."""
     point = target.of((), {})
     series = point.series
-    local = point.local
     new_slot = point.series.buffers.slot
     general = _judged(fn, target, judge)
     clock = perf_counter
 
     def observed(*args: Any, **kwargs: Any) -> Any:
         try:
-            slot: Slot = local.slot
+            slot: Slot = point.local.slot
         except AttributeError:
             slot = new_slot(point)
         if slot.start is not None:

@@ -16,6 +16,7 @@ from ninesight.config import SdkConfig
 from ninesight.contract import OTHER, Labels
 from ninesight.faults import Faults
 from ninesight.labels import LabelBudget
+from ninesight.pickled import shared
 from ninesight.series import ModelSeries
 from ninesight.slots import Buffers
 
@@ -41,6 +42,9 @@ class Registry:
         self._label_sets = 0
         self._slow_s = inf
         self.labels = LabelBudget(faults, SdkConfig.label_values_max)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return shared, ("registry",)
 
     @property
     def slow_s(self) -> float:

@@ -9,12 +9,13 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from math import inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ninesight.checks import clean
 from ninesight.contract import OTHER, STAGES, Exemplar, Labels, Outcome, ServedBy
 from ninesight.faults import Faults
 from ninesight.histogram import Histogram
+from ninesight.pickled import series_of
 
 if TYPE_CHECKING:
     from ninesight.calls import Call
@@ -88,6 +89,9 @@ class ModelSeries:
         self.gauges: dict[str, float | Callable[[], float]]
         self.forget_gauges()
         self.clear()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return series_of, (self.model, self.version, self.labels[2:])
 
     def clear(self) -> None:
         """Set every count to zero; gauges stay (a forked worker serves the same loaded model)."""

@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ninesight.outcomes import Outcomes
+from ninesight.pickled import point_of, shared
 from ninesight.series import ModelSeries
 
 if TYPE_CHECKING:
@@ -70,6 +71,9 @@ class Point:
         self.series = series
         self.predictions = predictions
         self.local = threading.local()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return point_of, (self.series, self.predictions)
 
 
 class _Life:
@@ -129,6 +133,9 @@ class Buffers:
         self.threads: list[ThreadBuffer] = []
         self.dropped_before = 0
         """Drops of threads that are gone."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return shared, ("buffers",)
 
     def resize(self, records_max: int) -> None:
         """Set the bound, and share it between the buffers there are."""

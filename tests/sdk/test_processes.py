@@ -261,3 +261,40 @@ def test_a_wrong_environment_never_fails_a_request_but_fails_configure():
     )
     assert told == "NINESIGHT_EXPORT_INTERVAL_S must be a number, got 'often'; write e.g. 5"
     assert stderr.count("NINESIGHT_EXPORT_INTERVAL_S must be a number") == 1
+
+
+def test_what_a_decorated_function_holds_is_found_again_elsewhere(tmp_path):
+    """Frameworks ship closures by value: ours name their model, and the other process counts in its own totals."""
+    path = tmp_path / "closure"
+    code = """
+        import pickle
+        import ninesight
+
+        @ninesight.observe(model="ships", version="2", labels={"tenant": "a"}, predictions=3)
+        def run():
+            return 1
+
+        @ninesight.observe(model=str, predictions=len, outcomes={KeyError: "shed"})
+        def chosen(name):
+            return name
+
+        cells = [cell.cell_contents for cell in (*run.__closure__, *chosen.__closure__)]
+        with open(PATH, "wb") as file:
+            pickle.dump([item for item in cells if type(item).__module__.startswith("ninesight")], file)
+    """
+    python(code.replace("PATH", repr(str(path))))
+    (told,), _ = python(f"""
+        import json, pickle
+        from ninesight.api import RUNTIME
+
+        with open({str(path)!r}, "rb") as file:
+            items = pickle.load(file)
+        kinds = sorted({{type(item).__name__ for item in items}})
+        (point,) = {{item for item in items if type(item).__name__ == "Point"}}
+        point.series.buffers.slot(point).values.append(0.5)
+        RUNTIME.flush()
+        print(json.dumps([kinds, point.series.model, point.predictions, RUNTIME.stats().recorded]))
+    """)
+    kinds, model, predictions, recorded = told
+    assert {"Judge", "ModelSeries", "Point", "Target"} <= set(kinds)
+    assert (model, predictions, recorded) == ("ships", 3, 1)

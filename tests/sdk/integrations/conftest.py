@@ -49,10 +49,10 @@ def free_port():
 class Client:
     """Asks a server and keeps a log: (what was asked, status, seconds)."""
 
-    def __init__(self, port, metrics_port=None):
+    def __init__(self, port, metrics_port=None, metrics_path="/metrics"):
         self.port = port
         self.url = f"http://127.0.0.1:{port}"
-        self.metrics_url = f"http://127.0.0.1:{metrics_port or port}/metrics"
+        self.metrics_url = f"http://127.0.0.1:{metrics_port or port}{metrics_path}"
         self.log = []
 
     def post(self, path, body, **headers):
@@ -193,26 +193,34 @@ def serve(until):
     """`serve(folder, "-m", "uvicorn", ...)` starts Python with `{port}` filled in; returns a client of it."""
     running = []
 
-    def start(folder, *words, metrics_port=False, **environment):
+    def start(
+        folder,
+        *words,
+        python=sys.executable,
+        metrics_port=False,
+        metrics_path="/metrics",
+        timeout_s=90.0,
+        **environment,
+    ):
         port, other = free_port(), free_port()
         clean = {k: v for k, v in os.environ.items() if not k.startswith(("NINESIGHT_", "OTEL_"))}
         environment = {
             name: value.format(port=port, metrics_port=other) for name, value in environment.items()
         }
         process = subprocess.Popen(
-            [sys.executable, *(word.format(port=port) for word in words)],
+            [python, *(word.format(port=port) for word in words)],
             cwd=folder,
             env={**clean, "NINESIGHT_MULTIPROCESS_DIR": str(folder / "shared"), **environment},
             start_new_session=True,
         )
         running.append(process)
-        client = Client(port, other if metrics_port else None)
+        client = Client(port, other if metrics_port else None, metrics_path)
 
         def up():
             assert process.poll() is None, "the server ended by itself"
             return client.answers()
 
-        until(up, 90.0)
+        until(up, timeout_s)
         return client
 
     yield start
