@@ -6,6 +6,7 @@ each is printed too (`first`): what an empty cache costs.
 
     python benchmarks/query.py --series 5000 --hours 24 --runs 5
     python benchmarks/query.py --folder /tmp/fleet --only 'SLA|rule'    # keeps the data for the next run
+    python benchmarks/query.py --days 30                                # long windows, fewer series
 """
 
 from __future__ import annotations
@@ -31,17 +32,18 @@ from urllib.parse import urlencode, urlsplit
 from fleet import answers
 from fleet.data import FIRST_BUCKET, HOUR_MS, START_MS, Fleet
 from fleet.prometheus import RemoteWriter, histogram_messages, prometheus_binary, sample_messages, settled
-from fleet.questions import Question, questions
+from fleet.questions import Question, long_questions, questions
 from ninesight_query.testing_servers import free_port, running_prometheus
 from ninesight_store import LocalStore, StoreSettings
 from rich.progress import Progress
 
+_SERVER = ["--query.timeout=10m"]
 _SLICE = 180
 """Ticks sent at a time: half an hour, so that no series runs far ahead of the others."""
 
 
-def fill(folder: Path, series: int, hours: int, prometheus: str) -> None:
-    """Write the same fleet into both."""
+def fill(folder: Path, series: int, hours: int, prometheus: str, *, live: bool) -> None:
+    """Write the same fleet into both; `live`: tick by tick and with histograms, else hour by hour without."""
     fleet = Fleet(series)
     writer = RemoteWriter(prometheus)
     with (
@@ -50,13 +52,15 @@ def fill(folder: Path, series: int, hours: int, prometheus: str) -> None:
     ):
         bar = progress.add_task(f"{fleet.series} series, {hours} h, into both", total=hours)
         for hour in fleet.hours(hours):
-            for batch in hour.batches():
+            for batch in hour.batches() if live else (hour.whole(),):
                 store.write(batch)
             store.seal(START_MS + (hour.number + 1) * HOUR_MS)
             times, at = hour.times, hour.target_times[:, fleet.histogram_target]
             for low in range(0, len(times), _SLICE):
                 cut = slice(low, low + _SLICE)
                 writer.send(sample_messages(fleet.labels, times[cut], hour.values[cut]))
+                if not live:
+                    continue
                 points, sums = hour.points[cut], hour.sums[cut]
                 writer.send(
                     histogram_messages(fleet.histogram_labels, at[cut], points, sums, FIRST_BUCKET, 3)
@@ -151,7 +155,7 @@ def measure(question: Question, ours: Client, theirs: Client, end_ms: int, runs:
     if question.span_s:
         path = "/api/v1/query_range"
         # Not before every window is full: at the first sample of a counter Prometheus 2 extrapolates otherwise.
-        first_s = START_MS // 1000 + 2 * question.step_s + 600
+        first_s = START_MS // 1000 + 2 * question.step_s + question.reach_s + 600
         fields |= {"start": str(max(end_ms // 1000 - question.span_s, first_s)), "end": str(end_ms // 1000)}
         fields |= {"step": str(question.step_s)}
     else:
@@ -185,6 +189,9 @@ def report(laps: list[Lap], options: argparse.Namespace) -> None:
             f"{lap.points:10,}{note}"
         )
     ratios = [lap.ratio for lap in laps]
+    firsts = [lap.first_ratio for lap in laps]
+    long = {"long_window_ratio": round(statistics.median(ratios), 3)} if options.days else {}
+    long |= {"long_window_first_ratio": round(statistics.median(firsts), 3)} if options.days else {}
     worst = max(laps, key=lambda lap: lap.ratio)
     print(
         json.dumps(
@@ -193,7 +200,8 @@ def report(laps: list[Lap], options: argparse.Namespace) -> None:
                 "worst_ratio": round(worst.ratio, 3),
                 "worst_query": worst.name,
                 "above_one": sum(ratio > 1 for ratio in ratios),
-                "first_median_ratio": round(statistics.median(lap.first_ratio for lap in laps), 3),
+                "first_median_ratio": round(statistics.median(firsts), 3),
+                **long,
                 "queries": len(laps),
                 "different_answers": sum(bool(lap.differs) for lap in laps),
                 "series": options.series,
@@ -205,12 +213,17 @@ def report(laps: list[Lap], options: argparse.Namespace) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--series", type=int, default=5000)
+    parser.add_argument("--series", type=int, help="default 5000, with --days 100")
     parser.add_argument("--hours", type=int, default=24)
+    parser.add_argument(
+        "--days", type=int, default=0, help="ask for so many days instead, 1,000 points drawn"
+    )
     parser.add_argument("--runs", type=int, default=5, help="timed answers of each server a query")
     parser.add_argument("--only", default="", help="a regular expression over the queries' names")
     parser.add_argument("--folder", type=Path, help="keep the data here, and use it again")
     options = parser.parse_args()
+    options.hours = options.days * 24 or options.hours
+    options.series = options.series or (100 if options.days else 5000)
     binary = prometheus_binary()
     print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, {binary}")
     kept = options.folder is not None
@@ -219,15 +232,16 @@ def main() -> None:
     end_ms = START_MS + options.hours * HOUR_MS
     stamp, want = folder / "filled.json", json.dumps([options.series, options.hours])
     try:
-        with running_prometheus(binary, folder / "prometheus", options=["--query.timeout=10m"]) as theirs:
+        with running_prometheus(binary, folder / "prometheus", options=_SERVER) as theirs:
             if not stamp.exists():
-                fill(folder, options.series, options.hours, theirs)
+                fill(folder, options.series, options.hours, theirs, live=not options.days)
                 stamp.write_text(want)
             elif stamp.read_text() != want:
                 raise SystemExit(
                     f"{folder} holds other data ([series, hours] = {stamp.read_text()}); name another"
                 )
-            asked = [each for each in questions(options.hours) if re.search(options.only, each.name)]
+            known = long_questions(options.days) if options.days else questions(options.hours)
+            asked = [each for each in known if re.search(options.only, each.name)]
             with serving(folder / "ninesight.db", end_ms) as ours, Progress(transient=True) as progress:
                 bar = progress.add_task("asking", total=len(asked))
                 laps, mine, other = [], Client(ours), Client(theirs)

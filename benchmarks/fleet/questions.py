@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from ninesight_analytics.sla.events import LatencyEvents, OutcomeEvents
 from ninesight_dashboards.panels import MODEL, OVERVIEW, SPARKS
 
-__all__ = ["Question", "questions"]
+__all__ = ["Question", "long_questions", "questions"]
 
 _ABSENT = "model_batch_size"
 """A metric the fleet does not have."""
@@ -30,20 +30,41 @@ class Question:
     """Greatest relative difference between the answers."""
 
     @property
+    def reach_s(self) -> int:
+        """Length of the longest window, in seconds."""
+        units = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+        return max((int(n) * units[u] for n, u in re.findall(r"\[(\d+)([smhd])", self.query)), default=0)
+
+    @property
     def peer_query(self) -> str:
         """The same for a Prometheus that has no histogram_avg."""
         return _AVERAGE.sub(r"(histogram_sum(\1) / histogram_count(\1))", self.query)
 
 
+def long_questions(days: int) -> list[Question]:
+    """Return what is asked of weeks: 1,000 points drawn from all of it, and sums over it."""
+    span_s = days * 86_400
+    step_s = span_s // 1000
+    drawn = {
+        "rates": "sum by (model) (rate(model_requests_total[1h]))",
+        "means": "avg by (instance) (avg_over_time(gpu_utilization_ratio[1h]))",
+        "peaks": "max_over_time(model_queue_depth[1h])",
+        "raw": "model_requests_in_flight",
+        "p99": "histogram_quantile(0.99, sum by (le) (rate(model_request_duration_seconds_bucket[1h])))",
+    }
+    summed = {
+        "requests": f"sum by (outcome) (increase(model_requests_total[{days}d]))",
+        "mean": f"avg_over_time(gpu_utilization_ratio[{days}d])",
+        "least": f"min_over_time(up[{days}d])",
+    }
+    asked = [Question(f"{name} over {days} d", query, span_s, step_s) for name, query in drawn.items()]
+    return asked + [Question(f"{name} of {days} d", query) for name, query in summed.items()]
+
+
 def questions(hours: int) -> list[Question]:
     """Return all questions that `hours` of data can answer."""
     every = [*_pages(), *_analyses(), *_rules(), *_boards()]
-    return [each for each in every if max(each.span_s, _reach_s(each.query)) <= hours * 3600]
-
-
-def _reach_s(query: str) -> int:
-    units = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
-    return max((int(n) * units[u] for n, u in re.findall(r"\[(\d+)([smhd])", query)), default=0)
+    return [each for each in every if max(each.span_s, each.reach_s) <= hours * 3600]
 
 
 def _pages() -> Iterator[Question]:

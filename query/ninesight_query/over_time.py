@@ -84,21 +84,22 @@ def compensated(value: Float64, total: Float64, lost: Float64) -> tuple[Float64,
     return new, np.where(np.isinf(new), 0.0, lost + error)
 
 
-def _prefix_sums(window: Window) -> tuple[Float64, Bool]:
-    """Return the sum of each window, and where it is exact enough."""
+def _prefix_sums(window: Window, *, wide: bool = False) -> tuple[Float64, Bool]:
+    """Return the sum of each window from running sums, and where it is exact enough; `wide`: with more digits."""
     values = window.tile.values
-    before = np.zeros((values.shape[0], values.shape[1] + 1))
-    np.cumsum(values, axis=1, out=before[:, 1:])
+    kind = np.longdouble if wide else np.float64
+    before = np.zeros((values.shape[0], values.shape[1] + 1), kind)
+    np.cumsum(values, axis=1, dtype=kind, out=before[:, 1:])
     if window.low.shape[0] == 1:
         total = np.take(before, window.high[0], axis=1) - np.take(before, window.low[0], axis=1)
     else:
         total = np.take_along_axis(before, window.high, 1) - np.take_along_axis(before, window.low, 1)
     largest = np.abs(before).max(axis=1, keepdims=True)
-    noise = largest * (values.shape[1] * np.finfo(np.float64).eps)
+    noise = largest * (values.shape[1] * np.finfo(kind).eps)
     whole = largest[:, 0] < 2.0**52
     whole[whole] &= (values[whole] == np.rint(values[whole])).all(axis=1)
     exact = (np.abs(total) * RELATIVE_ERROR_MAX >= noise) | whole[:, None]
-    return total, (exact & np.isfinite(largest)) | (window.count == 0)
+    return total.astype(np.float64), (exact & np.isfinite(largest)) | (window.count == 0)
 
 
 def _sums(window: Window) -> tuple[Float64, Bool]:
@@ -107,7 +108,11 @@ def _sums(window: Window) -> tuple[Float64, Bool]:
     ragged = window.low.shape[0] != 1 and window.tile.owner is None
     longest = int(window.count.max(initial=0))
     if ragged or longest * window.shape[1] > _SUMMED_AGAIN_MAX * values.shape[1]:
-        return _prefix_sums(window)
+        total, exact = _prefix_sums(window)
+        rows = np.flatnonzero(~exact.all(axis=1))
+        if len(rows):
+            total[rows], exact[rows] = _prefix_sums(window.rows(rows), wide=True)
+        return total, exact
     total = _direct_sums(window)
     # Values of one sign never cancel: each addition rounds once, and longest * eps stays far below the bound.
     one_sign = (values.min(axis=1) >= 0) | (values.max(axis=1) <= 0)

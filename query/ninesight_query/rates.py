@@ -83,6 +83,9 @@ def add_resets(window: Window, result: Float64) -> Float64:
     rows = np.flatnonzero(falls.any(axis=1))
     if not len(rows):
         return result
+    events = np.nonzero(falls[rows])
+    if len(events[0]) * 1000 < len(rows) * (values.shape[1] + 6 * result.shape[1]):
+        return _add_few(window, rows[events[0]], events[1], result)
     part = window.rows(rows)
     shape = (len(rows), result.shape[1])
     first = np.broadcast_to(part.first, shape)
@@ -101,6 +104,19 @@ def add_resets(window: Window, result: Float64) -> Float64:
         added[row, step] = lost[row, first[row, step] : last[row, step]].sum()
     out = result.copy()
     out[rows] += added
+    return out
+
+
+def _add_few(window: Window, rows: Int64, places: Int64, result: Float64) -> Float64:
+    """Add each reset, between samples k and k+1 of a row, to the windows that hold both."""
+    out = result.copy()
+    for row, k in zip(rows.tolist(), places.tolist(), strict=True):
+        own = 0 if len(window.low) == 1 else row
+        # Windows hold samples low..high-1 and move forward only.
+        begin = int(window.high[own].searchsorted(k + 1, "right"))
+        end = int(window.low[own].searchsorted(k, "right"))
+        if begin < end:
+            out[row, begin:end] += window.tile.values[row, k]
     return out
 
 
