@@ -2,7 +2,8 @@
 
 Blocks of 500 series report every minute, each as a batch of its own; a block lives 15 minutes and is replaced by one
 with new labels. Each hour is sealed, merged and retained as it closes. Printed for each quarter of the day: series
-known, memory, the 99th percentile of a write, the longest write, the time upkeep took, and a query for what is alive.
+known, memory, the 99th percentile of a write, the longest write, the time upkeep took, and a query for what is alive:
+asked for the first time after new series came, and again. In the end retention drops what ended two hours ago.
 
     python benchmarks/churn.py --hours 24
 """
@@ -62,7 +63,7 @@ def day(path: Path, hours: int, seed: int) -> dict[str, float]:
     born, laps, upkeep, quarters = BLOCKS, [], [], []
     rows, totals = np.arange(PER_BLOCK, dtype=np.int32), np.zeros((BLOCKS, PER_BLOCK))
     print(
-        f"{'hour':>5}{'series':>10}{'RSS MB':>9}{'file MB':>9}{'write p99 ms':>14}{'max':>8}{'upkeep s':>10}{'query ms':>10}"
+        f"{'hour':>5}{'series':>10}{'RSS MB':>9}{'file MB':>9}{'write p99 ms':>14}{'max':>8}{'upkeep s':>10}{'first ms':>10}{'again ms':>10}"
     )
     with LocalStore(path, StoreSettings(seal_after_ms=0)) as store:
         for minute in range(hours * 60):
@@ -94,6 +95,7 @@ def day(path: Path, hours: int, seed: int) -> dict[str, float]:
         "file_mb": quarters[-1]["file"],
         "write_ms_p99_last_over_first": round(quarters[-1]["p99"] / quarters[0]["p99"], 2),
         "query_ms_last_over_first": round(quarters[-1]["query"] / quarters[0]["query"], 2),
+        "first_query_ms_last_over_first": round(quarters[-1]["first"] / quarters[0]["first"], 2),
         "upkeep_s_max": max(entry["upkeep"] for entry in quarters),
         "last_ms": at_ms,
     }
@@ -108,12 +110,27 @@ def maintained(store: LocalStore, now_ms: int) -> float:
     return time.perf_counter() - started
 
 
+def retired(path: Path, now_ms: int) -> dict[str, float]:
+    """Retire what ended two hours ago; return how many series went and stayed."""
+    with LocalStore(path, StoreSettings(seal_after_ms=0, retention_ms=2 * HOUR_MS)) as store:
+        started = time.perf_counter()
+        report = store.retain(now_ms)
+        print(f"retention: {report.series} series dropped in {time.perf_counter() - started:.1f} s")
+        return {"series_dropped": report.series, "series_left": store.stat().series}
+
+
 def quarter(
     store: LocalStore, at_ms: int, minute: int, laps: list[float], upkeep: list[float]
 ) -> dict[str, float]:
     """Print and return how the store does."""
     who = [Matcher("__name__", MatchOp.EQUAL, "metric_7"), Matcher("zone", MatchOp.EQUAL, "z1")]
-    store.select(who, at_ms - 300_000, at_ms)
+    firsts = []
+    for back in range(9):
+        # Other matchers each time, so that no answer was seen before.
+        fresh = [*who, Matcher("pod", MatchOp.NOT_EQUAL, f"none-{minute}-{back}")]
+        started = time.perf_counter()
+        store.select(fresh, at_ms - 300_000, at_ms)
+        firsts.append((time.perf_counter() - started) * 1000)
     started = time.perf_counter()
     for _ in range(5):
         store.select(who, at_ms - 300_000, at_ms)
@@ -124,11 +141,12 @@ def quarter(
         "file": round(stat.size_bytes / 1e6, 1),
         "p99": float(np.percentile(laps, 99)),
         "query": asked,
+        "first": float(np.median(firsts)),
         "upkeep": round(max(upkeep), 2),
     }
     print(
         f"{(minute + 1) // 60:>5}{stat.series:>10}{found['rss']:>9.0f}{found['file']:>9.0f}{found['p99']:>14.2f}"
-        f"{max(laps):>8.0f}{found['upkeep']:>10.2f}{asked:>10.1f}",
+        f"{max(laps):>8.0f}{found['upkeep']:>10.2f}{found['first']:>10.1f}{asked:>10.1f}",
         flush=True,
     )
     return found
@@ -148,9 +166,11 @@ def main() -> None:
     folder = Path(tempfile.mkdtemp(prefix="ninesight-churn-", dir=options.folder))
     try:
         figures = day(folder / "churn.db", options.hours, options.seed)
-        command = [sys.executable, "-c", READER, str(folder / "churn.db"), str(figures.pop("last_ms"))]
+        last_ms = int(figures.pop("last_ms"))
+        command = [sys.executable, "-c", READER, str(folder / "churn.db"), str(last_ms)]
         answer = subprocess.run(command, capture_output=True, text=True, check=True)
         figures["reopen_to_first_answer_s"] = round(float(answer.stdout), 3)
+        figures |= retired(folder / "churn.db", last_ms)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     print(json.dumps(figures))

@@ -10,14 +10,26 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass
 
+import numpy as np
 import sqlalchemy as sa
 
+from ninesight_store.config import HOUR_MS
 from ninesight_store.contract import Labels, labels_of
 from ninesight_store.damage import LAYOUT, SERIES, Damage, DamageLog
 from ninesight_store.errors import StoreFormatError
+from ninesight_store.label_reader import LabelReader
 from ninesight_store.layouts import Layout, LayoutTable, layout_digest
 from ninesight_store.raw_text import raw_text
-from ninesight_store.schema import CHECKSUMS_FROM, FORMAT_VERSION, STARTS_FROM, info, layouts, series
+from ninesight_store.schema import (
+    CHECKSUMS_FROM,
+    FORMAT_VERSION,
+    STARTS_FROM,
+    chunks,
+    hot,
+    info,
+    layouts,
+    series,
+)
 from ninesight_store.series_index import SeriesIndex
 
 __all__ = ["Catalog", "Info", "Known"]
@@ -64,6 +76,36 @@ _SELECT_INFO = f"SELECT {info.c.key.name}, {info.c.value.name} FROM {info.name}"
 _KEYS = ("series_next", "layout_next", "series_generation", "layout_generation", "format")
 
 
+def _note_hours(connection: sa.Connection, known: Known) -> None:
+    """Note in index and table which hours the rows and chunks that nobody looked at yet lie in."""
+    seen = list(known.layouts.seen)
+    for at, table in enumerate((hot, chunks)):
+        newest = int(connection.execute(_NEWEST[at]).scalar() or 0)
+        if newest <= seen[at]:
+            continue
+        query = sa.select(table.c.layout_id, sa.func.min(table.c.start_ms), sa.func.max(table.c.end_ms))
+        if seen[at]:
+            # From nothing the index alone is read; by id the rows are.
+            query = query.where(table.c.id > seen[at])
+        for number, start, end in connection.execute(query.group_by(table.c.layout_id)):
+            first, last = _hour(start), _hour(end)
+            if known.layouts.alive(number, first, last):
+                known.series.alive(known.layouts[number].ids, first, last)
+        seen[at] = newest
+    known.layouts.seen = (seen[0], seen[1])
+
+
+_TOGETHER = 2000
+_HOURS_MAX = 2**31 - 2
+
+
+def _hour(time_ms: int) -> int:
+    return max(-_HOURS_MAX, min(_HOURS_MAX, time_ms // HOUR_MS))
+
+
+_NEWEST = [sa.select(sa.func.max(table.c.id)) for table in (hot, chunks)]
+
+
 class Catalog:
     """The series index and the layout table, kept up with the database. Safe to use from many threads."""
 
@@ -73,9 +115,10 @@ class Catalog:
         self._series = SeriesIndex(generation=-1)
         self._layouts = LayoutTable(generation=-1)
 
-    def refresh(self, connection: sa.Connection) -> Known:
+    def refresh(self, connection: sa.Connection, *, hours: bool = True) -> Known:
         """Return index and table that know at least what this transaction sees.
 
+        Without `hours` it is not noted which series the newest rows belong to: writers need not know.
         A transaction older than the last drop of ids gets an index of its own: it may still see rows that
         refer to what was dropped since.
         """
@@ -85,25 +128,45 @@ class Catalog:
                 f"the store was upgraded to format {seen.format} while this process had it open; restart with that version"
             )
         with self._lock:
-            return Known(seen, self._series_for(connection, seen), self._layouts_for(connection, seen))
+            layouts_now = self._layouts_for(connection, seen)
+            known = Known(seen, self._series_for(connection, seen, layouts_now), layouts_now)
+            if hours:
+                _note_hours(connection, known)
+            return known
 
-    def _series_for(self, connection: sa.Connection, seen: Info) -> SeriesIndex:
+    def _series_for(self, connection: sa.Connection, seen: Info, table: LayoutTable) -> SeriesIndex:
         index = self._series
-        if seen.series_generation != index.generation:
+        if seen.series_generation > index.generation >= 0:
+            ids = connection.execute(sa.select(series.c.id).where(series.c.id < index.next_id)).scalars()
+            index = index.only(np.fromiter(ids, np.int64), seen.series_generation)
+        elif seen.series_generation != index.generation:
             index = SeriesIndex(generation=seen.series_generation)
+        before = index.next_id
         if seen.series_next > index.next_id:
             # As bytes: the driver refuses damaged text, and with it every other series.
             query = sa.select(series.c.id, raw_text(series.c.labels)).where(series.c.id >= index.next_id)
             found = connection.execute(query.order_by(series.c.id))
-            labels = ((number, self._labels(index, number, text)) for number, text in found)
-            index.extend(list(labels), seen.series_next)
+            # Some at a time: labels live on as numbers, and what is built on the way must not pile up.
+            reader = LabelReader()
+            for rows in found.partitions(_TOGETHER):
+                labels = [(number, self._labels(reader, number, text)) for number, text in rows]
+                index.extend(labels, seen.series_next)
+            index.next_id = max(index.next_id, seen.series_next)
+            if before == 1:
+                for number, first, last in table.hours():
+                    index.alive(table[number].ids, first, last)
         if index.generation > self._series.generation:
             self._series = index
         return index
 
     def _layouts_for(self, connection: sa.Connection, seen: Info) -> LayoutTable:
         table = self._layouts
-        if seen.layout_generation != table.generation:
+        if seen.layout_generation > table.generation >= 0:
+            numbers = connection.execute(
+                sa.select(layouts.c.id).where(layouts.c.id < table.next_id)
+            ).scalars()
+            table = table.only(set(numbers), seen.layout_generation)
+        elif seen.layout_generation != table.generation:
             table = LayoutTable(generation=seen.layout_generation)
         if seen.layout_next > table.next_id:
             columns = (layouts.c.id, layouts.c.digest, layouts.c.ids)
@@ -114,9 +177,9 @@ class Catalog:
             self._layouts = table
         return table
 
-    def _labels(self, index: SeriesIndex, number: int, text: bytes) -> Labels:
+    def _labels(self, reader: LabelReader, number: int, text: bytes) -> Labels:
         try:
-            return index.reader.read(text.decode())
+            return reader.read(text.decode())
         except (ValueError, TypeError):
             self._damage.add(Damage(SERIES, number, "its labels cannot be read", (number,)))
             return labels_of("ninesight_damaged_series", {"id": str(number)})

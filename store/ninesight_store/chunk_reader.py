@@ -28,7 +28,7 @@ from ninesight_store.hot_reader import Picked, PointPool
 from ninesight_store.layouts import LayoutTable
 from ninesight_store.pieces import Piece
 from ninesight_store.schema import FLOATS, chunks
-from ninesight_store.series_index import Selection
+from ninesight_store.selection import Selection
 from ninesight_store.starts import decode_starts
 
 __all__ = ["Chunk", "ChunkMeta", "chunk_columns", "chunk_pieces", "chunk_starts", "decoded", "sound_part"]

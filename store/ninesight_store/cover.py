@@ -44,6 +44,11 @@ class Cover:
     """Points by series and time; `series` holds the row of `labels`."""
 
     @property
+    def span(self) -> tuple[int, int]:
+        """First and last millisecond."""
+        return self.start_ms, self.end_ms
+
+    @property
     def nbytes(self) -> int:
         """Memory it holds, its labels left out (the index shares them)."""
         return _ENTRY_BYTES + sum(sheet.nbytes for sheet in self.sheets) + histogram_nbytes(self.histograms)

@@ -17,9 +17,9 @@ from ninesight_store.database import Database
 from ninesight_store.hot_reader import HotMeta, PointPool
 from ninesight_store.matchers import compile_matchers
 from ninesight_store.pieces import POINTS, assemble
-from ninesight_store.reader import Reader, clamped, merged
+from ninesight_store.reader import Reader, clamped, hours_of, merged
 from ninesight_store.schema import chunks, hot
-from ninesight_store.series_index import Selection
+from ninesight_store.selection import Selection
 from ninesight_store.sheets import DisorderError, appended, packed, strips_of_run
 from ninesight_store.validation import TIMESTAMP_MS_MAX
 from ninesight_store.watch import Watch
@@ -61,12 +61,15 @@ class CoverReader:
         upkeep = self._upkeep
         with self._database.reading() as connection:
             known = self._reader.known(connection)
-            selection = known.series.selection(matchers)
+            over = _aligned(span, _live_from(connection)) if kept is None else kept.cover.span
+            selection = known.series.selection(matchers, hours_of(over))
             hot_last, chunk_last = connection.exec_driver_sql(_SELECT_STATE).one()
             state = State(hot_last or 0, chunk_last or 0, upkeep)
             cover = None if kept is None else self._refreshed(connection, known, selection, kept, state)
             if cover is None:
-                cover = self._read(connection, known, selection, span)
+                over = _aligned(span, _live_from(connection))
+                selection = known.series.selection(matchers, hours_of(over))
+                cover = self._read(connection, known, selection, over)
         if self._damage.counts()["reads_damaged"] == damaged:
             self.cache.keep(matchers, Kept(cover, selection.ids, state, token))
         return cover
@@ -86,7 +89,7 @@ class CoverReader:
         query = sa.select(
             hot.c.kind, hot.c.id, hot.c.layout_id, hot.c.start_ms, hot.c.end_ms, hot.c.count
         ).where(hot.c.id > before.hot_last, hot.c.end_ms >= cover.start_ms, hot.c.start_ms <= cover.end_ms)
-        holding = known.layouts.holding(selection.wanted)
+        holding = known.layouts.holding(selection, hours_of(cover.span))
         found: dict[int, list[HotMeta]] = {}
         for kind, *rest in connection.execute(query.order_by(hot.c.id)):
             if rest[1] in holding:
@@ -109,7 +112,7 @@ class CoverReader:
     def _read(
         self, connection: sa.Connection, known: Known, selection: Selection, span: tuple[int, int]
     ) -> Cover:
-        start, end = _aligned(span, _live_from(connection))
+        start, end = span
         pool = PointPool()
         pieces = self._reader.pieces(connection, known, selection, (start, end), pool)
         floats, points = merged(selection, pieces)

@@ -24,7 +24,7 @@ from ninesight_store.pieces import SEALED_BELOW, Piece
 from ninesight_store.point_table import unpack_points
 from ninesight_store.row_cache import RowCache
 from ninesight_store.schema import POINTS, hot
-from ninesight_store.series_index import Selection
+from ninesight_store.selection import Selection
 from ninesight_store.starts import decode_starts
 
 __all__ = [
@@ -105,10 +105,8 @@ class Picked:
     def of(cls, layout: Layout, selection: Selection) -> Picked:
         """Find the wanted series in a layout."""
         ids = layout.ids
-        inside = ids < len(selection.wanted)
-        known = np.where(inside, ids, 0)
-        positions = np.flatnonzero(selection.wanted[known] & inside)
-        ranks = selection.rank[ids[positions]].astype(np.int64)
+        positions = np.flatnonzero(selection.among(ids))
+        ranks = selection.ranks(ids[positions])
         if np.any(ranks[1:] < ranks[:-1]):
             order = np.argsort(ranks, kind="stable")
             positions, ranks = positions[order], ranks[order]

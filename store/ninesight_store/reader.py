@@ -22,10 +22,10 @@ from ninesight_store.matchers import compile_matchers
 from ninesight_store.pieces import Piece, Run, span_piece
 from ninesight_store.row_cache import RowCache
 from ninesight_store.schema import FLOATS, POINTS, chunks, hot
-from ninesight_store.series_index import Selection
+from ninesight_store.selection import Selection
 from ninesight_store.validation import TIMESTAMP_MS_MAX
 
-__all__ = ["Reader", "clamped", "merged"]
+__all__ = ["Reader", "clamped", "hours_of", "merged"]
 
 _LAYOUTS_IN_MAX = 100
 
@@ -48,7 +48,8 @@ class Reader:
     def select(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Columns:
         """Return the samples of the matching series within the span (see `Source`)."""
         compile_matchers(matchers)
-        return self._select(lambda known: known.series.selection(matchers), clamped(start_ms, end_ms))
+        span = clamped(start_ms, end_ms)
+        return self._select(lambda known: known.series.selection(matchers, hours_of(span)), span)
 
     def select_series(self, series: Sequence[Labels], start_ms: int, end_ms: int) -> Columns:
         """Return the samples of exactly these series within the span; unknown ones are left out."""
@@ -98,7 +99,7 @@ class Reader:
         span = clamped(start_ms, end_ms)
         with self._database.reading() as connection:
             known = self._catalog.refresh(connection)
-            selection = known.series.selection(matchers)
+            selection = known.series.selection(matchers, hours_of(span))
             if not selection.labels or span[0] > span[1]:
                 return ()
             found = _rows_of(connection, known, selection, span)
@@ -148,10 +149,16 @@ def clamped(start_ms: int, end_ms: int) -> tuple[int, int]:
     return max(int(start_ms), -TIMESTAMP_MS_MAX), min(int(end_ms), TIMESTAMP_MS_MAX)
 
 
+def hours_of(span: tuple[int, int]) -> tuple[int, int]:
+    """Return the first and the last hour of a span, as far as hours go."""
+    most = 2**31 - 2
+    return max(-most, min(most, span[0] // HOUR_MS)), max(-most, min(most, span[1] // HOUR_MS))
+
+
 def _rows_of(
     connection: sa.Connection, known: Known, selection: Selection, span: tuple[int, int]
 ) -> dict[int, _Found]:
-    holding = known.layouts.holding(selection.wanted)
+    holding = known.layouts.holding(selection, hours_of(span))
     found = {kind: _Found([], []) for kind in (FLOATS, POINTS)}
     hot_query = sa.select(
         hot.c.kind, hot.c.id, hot.c.layout_id, hot.c.start_ms, hot.c.end_ms, hot.c.count

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
+import numpy as np
 import sqlalchemy as sa
 
 from ninesight_store.catalog import Catalog
@@ -70,9 +71,9 @@ class Retention:
             used = set(connection.execute(sa.select(hot.c.layout_id).distinct()).scalars())
             used |= set(connection.execute(sa.select(chunks.c.layout_id).distinct()).scalars())
             unused = sorted(set(known.layouts.numbers()) - used)
-            alive = set(known.layouts.series_in(used).tolist())
-            alive |= set(connection.execute(sa.select(exemplars.c.series_id).distinct()).scalars())
-            empty = [number for number in known.series.numbers() if number not in alive]
+            traced = connection.execute(sa.select(exemplars.c.series_id).distinct()).scalars()
+            alive = np.concatenate([known.layouts.series_in(used), np.fromiter(traced, np.int64)])
+            empty = np.setdiff1d(known.series.numbers(), alive).tolist()
             if self._damage.ids(LAYOUT):
                 empty = []  # Which series a damaged layout holds cannot be told.
             _delete(connection, layouts, unused)

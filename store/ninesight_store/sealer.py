@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import sqlalchemy as sa
 
 from ninesight_store.catalog import Catalog, Known
@@ -27,7 +26,7 @@ from ninesight_store.registry import Registry
 from ninesight_store.reports import SealReport
 from ninesight_store.row_cache import RowCache
 from ninesight_store.schema import FLOATS, POINTS, chunks, hot
-from ninesight_store.series_index import Selection
+from ninesight_store.selection import Selection, selection_of
 from ninesight_store.writer import Writer
 
 __all__ = ["POINT_COST", "ConflictError", "Sealer", "chunk_rows", "everything"]
@@ -163,12 +162,7 @@ class _Replacement:
 
 def everything(ids: Int64) -> Selection:
     """Return a selection of all these series (ascending ids), ranked by id."""
-    top = int(ids[-1]) + 1 if len(ids) else 1
-    wanted = np.zeros(top, np.bool_)
-    wanted[ids] = True
-    rank = np.zeros(top, np.int32)
-    rank[ids] = np.arange(len(ids))
-    return Selection((), ids, wanted, rank)
+    return selection_of((), ids)
 
 
 def chunk_rows(drafts: Sequence[ChunkDraft], registry: Registry, *, level: int) -> list[dict[str, object]]:

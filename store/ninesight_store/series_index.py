@@ -1,8 +1,12 @@
-"""The series index: labels by id, and for each label value the series that carry it (postings).
+"""The series index: labels by id, found by matchers among the series that are alive in a span.
 
-A matcher becomes a set of series by looking at the distinct values of its label only; sets are boolean
-columns, so and/not cost a pass over bytes. Dashboards ask the same selectors again and again: answers are
-remembered until a series appears.
+    slot     0, 1, 2 ... in the order of ids
+    pairs    numbers of the slot's label pairs (pair_table.py), one slot after the other
+    hours    first and last hour in which the slot has rows: a superset, it never shrinks
+
+A matcher looks only at slots whose hours overlap the span, so series that ended cost nothing but their memory
+(about a hundred bytes and the strings that only they have). Dashboards ask the same selectors again and again:
+answers are remembered until a series appears or lives on into a new hour.
 """
 
 from __future__ import annotations
@@ -10,22 +14,28 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from array import array
-from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
+import orjson
 
 from ninesight_store.contract import Int32, Int64, Labels, Matcher
+from ninesight_store.growing import Growing
+from ninesight_store.hashed_slots import HashedSlots
+from ninesight_store.histograms import gather_slices
 from ninesight_store.matchers import CompiledMatcher, compile_matchers
+from ninesight_store.pair_table import PairTable
+from ninesight_store.selection import Selection, selection_of
 
-__all__ = ["LabelReader", "Selection", "SeriesIndex", "labels_from_text", "labels_key", "labels_text"]
+__all__ = ["EVER", "SeriesIndex", "labels_from_text", "labels_key", "labels_text"]
 
+EVER = (-(2**31), 2**31 - 1)
+"""Hours without bounds: series without rows are chosen too."""
+_NEVER_FIRST, _NEVER_LAST = 2**31 - 1, -(2**31)
 _SELECTIONS_BYTES_MAX = 32 * 2**20
-_FEW = 4
 Bool = npt.NDArray[np.bool_]
 
 
@@ -34,35 +44,9 @@ def labels_text(labels: Labels) -> str:
     return json.dumps(labels, ensure_ascii=False, separators=(",", ":"))
 
 
-def labels_from_text(text: str) -> Labels:
-    """Read the stored form."""
-    return tuple((name, value) for name, value in json.loads(text))
-
-
-class LabelReader:
-    """Reads stored labels; equal pairs become one object, so a million series hold each pair once."""
-
-    def __init__(self) -> None:
-        self._pairs: dict[str, tuple[str, str]] = {}
-
-    def read(self, text: str) -> Labels:
-        """Return the labels of a stored text. Raises ValueError or TypeError if it is damaged."""
-        if "\\" in text or text[:3] != '[["' or text[-3:] != '"]]':
-            return tuple(map(self.shared, labels_from_text(text)))
-        # Without escapes a quote ends a string, so the text falls apart at `"],["` and nowhere else.
-        pairs = self._pairs
-        try:
-            return tuple([pairs[part] for part in text[3:-3].split('"],["')])
-        except KeyError:
-            return tuple(map(self.shared, labels_from_text(text)))
-
-    def shared(self, pair: tuple[str, str]) -> tuple[str, str]:
-        """Return the one object of this pair."""
-        name, value = pair
-        part = f'{name}","{value}'
-        if '"' in name or '"' in value:
-            return pair
-        return self._pairs.setdefault(part, pair)
+def labels_from_text(text: str | bytes) -> Labels:
+    """Read the stored form. Raises ValueError or TypeError if it is damaged."""
+    return tuple([(name, value) for name, value in orjson.loads(text)])
 
 
 def labels_key(text: str) -> bytes:
@@ -70,91 +54,97 @@ def labels_key(text: str) -> bytes:
     return hashlib.blake2b(text.encode(), digest_size=16).digest()
 
 
-@dataclass(frozen=True)
-class Selection:
-    """The series that a selector chose, sorted by labels."""
-
-    labels: tuple[Labels, ...]
-    ids: Int64
-    """[S] ids in the order of `labels`."""
-    wanted: Bool
-    """[highest id + 1] whether the id was chosen."""
-    rank: Int32
-    """[highest id + 1] row in `labels`; 0 where not chosen."""
-
-    @property
-    def nbytes(self) -> int:
-        """Memory it holds, the labels themselves left out (the index shares them)."""
-        return self.ids.nbytes + self.wanted.nbytes + self.rank.nbytes + 8 * len(self.labels)
-
-
 class SeriesIndex:
-    """All series. Grows only; `Catalog` replaces it when series were dropped. Safe to use from many threads."""
+    """All series. `Catalog` replaces it when series were dropped. Safe to use from many threads."""
 
     def __init__(self, generation: int) -> None:
         self.generation = generation
         self.next_id = 1
         self._lock = threading.Lock()
-        self.reader = LabelReader()
-        """Reads the labels that are added; what they share lives as long as the index."""
-        self._ids = array("q")
-        self._labels: list[Labels] = []
-        self._id_of: dict[Labels, int] = {}
-        self._postings: dict[str, dict[str, array[int]]] = {}
-        self._order: Int64 = np.zeros(0, np.int64)
-        self._selections: OrderedDict[tuple[Matcher, ...], Selection] = OrderedDict()
+        self._pairs = PairTable()
+        self._ids = Growing(np.int64)
+        self._offsets = Growing(np.int64, [0])
+        self._flat = Growing(np.int32)
+        self._first, self._last = Growing(np.int32), Growing(np.int32)
+        self._slots = HashedSlots()
+        self._selections: OrderedDict[tuple[tuple[Matcher, ...], tuple[int, int]], Selection] = OrderedDict()
         self._selections_bytes = 0
 
     def __len__(self) -> int:
         return len(self._ids)
 
-    def numbers(self) -> list[int]:
+    def numbers(self) -> Int64:
         """Return the ids of all series, ascending."""
-        return list(self._ids)
+        return self._ids.all()
 
     def id_of(self, labels: Labels) -> int | None:
         """Return the id of a series, None if it is not known."""
-        return self._id_of.get(labels)
+        with self._lock:
+            slot = self._slot_of(labels)
+            return None if slot is None else int(self._ids.all()[slot])
 
     def labels_of(self, numbers: Sequence[int]) -> tuple[Labels, ...]:
         """Return the labels of these ids, without those that are not known."""
         with self._lock:
-            found = [bisect_left(self._ids, number) for number in numbers]
-            return tuple(
-                self._labels[slot]
-                for slot, number in zip(found, numbers, strict=True)
-                if slot < len(self._ids) and self._ids[slot] == number
-            )
+            ids = self._ids.all()
+            slots = np.searchsorted(ids, numbers)
+            known = [
+                slot
+                for slot, number in zip(slots.tolist(), numbers, strict=True)
+                if slot < len(ids) and ids[slot] == number
+            ]
+            return self._labels_at(np.array(known, np.int64))
 
     def extend(self, found: Sequence[tuple[int, Labels]], next_id: int) -> None:
         """Add series in the order of their ids."""
         with self._lock:
-            for number, labels in found:
-                slot = len(self._ids)
-                self._ids.append(number)
-                self._labels.append(labels)
-                self._id_of[labels] = number
-                for name, value in labels:
-                    values = self._postings.setdefault(name, {})
-                    listed = values.get(value)
-                    if listed is None:
-                        values[value] = array("i", (slot,))
-                    else:
-                        listed.append(slot)
-            self.next_id = max(next_id, self._ids[-1] + 1 if self._ids else 0)
-            self._selections.clear()
-            self._selections_bytes = 0
+            flat: list[int] = []
+            for _, labels in found:
+                flat += self._pairs.numbers(labels)
+            lengths = [len(labels) for _, labels in found]
+            self._slots.add([hash(labels) for _, labels in found], len(self._ids))
+            self._flat.extend(flat)
+            self._offsets.extend(int(self._offsets.all()[-1]) + np.cumsum(np.array(lengths, np.int64)))
+            self._ids.extend([number for number, _ in found])
+            self._first.extend(np.full(len(found), _NEVER_FIRST))
+            self._last.extend(np.full(len(found), _NEVER_LAST))
+            self.next_id = max(next_id, int(self._ids.all()[-1]) + 1 if len(self._ids) else 0)
+            self._forget()
 
-    def selection(self, matchers: Sequence[Matcher]) -> Selection:
-        """Return the series that match all matchers. Raises MatcherError."""
-        key = tuple(matchers)
-        compiled = compile_matchers(key)
+    def alive(self, ids: Int64, first: int, last: int) -> None:
+        """Note that these series have rows from the hour `first` to the hour `last`."""
+        with self._lock:
+            slots = np.searchsorted(self._ids.all(), ids)
+            slots = slots[slots < len(self._ids)]
+            firsts, lasts = self._first.all(), self._last.all()
+            if len(slots) and (firsts[slots].max() > first or lasts[slots].min() < last):
+                firsts[slots] = np.minimum(firsts[slots], first)
+                lasts[slots] = np.maximum(lasts[slots], last)
+                self._forget()
+
+    def only(self, ids: Int64, generation: int) -> SeriesIndex:
+        """Return an index of those of the series whose ids are given, ascending."""
+        with self._lock:
+            slots = np.flatnonzero(np.isin(self._ids.all(), ids, assume_unique=True))
+            labels = self._labels_at(slots)
+            first, last = self._first.all()[slots], self._last.all()[slots]
+            numbers = self._ids.all()[slots]
+        fresh = SeriesIndex(generation)
+        fresh.extend(list(zip(numbers.tolist(), labels, strict=True)), self.next_id)
+        fresh._first.all()[:] = first
+        fresh._last.all()[:] = last
+        return fresh
+
+    def selection(self, matchers: Sequence[Matcher], hours: tuple[int, int] = EVER) -> Selection:
+        """Return the series that match all matchers and may have rows in these hours. Raises MatcherError."""
+        key = (tuple(matchers), hours)
+        compiled = compile_matchers(key[0])
         with self._lock:
             known = self._selections.get(key)
             if known is not None:
                 self._selections.move_to_end(key)
                 return known
-            chosen = self._select(compiled)
+            chosen = self._select(compiled, hours)
             self._selections[key] = chosen
             self._selections_bytes += chosen.nbytes
             while self._selections_bytes > _SELECTIONS_BYTES_MAX:
@@ -163,51 +153,71 @@ class SeriesIndex:
 
     def of_labels(self, series: Sequence[Labels]) -> Selection:
         """Return exactly these series, as far as they are known."""
-        known = sorted(labels for labels in set(series) if labels in self._id_of)
-        return _selection(tuple(known), np.array([self._id_of[labels] for labels in known], np.int64))
+        known = sorted({labels for labels in series if self.id_of(labels) is not None})
+        return selection_of(tuple(known), np.array([self.id_of(labels) for labels in known], np.int64))
 
-    def _select(self, compiled: Sequence[CompiledMatcher]) -> Selection:
-        mask = np.ones(len(self._ids), np.bool_)
-        for matcher in compiled:
-            mask &= self._matching(matcher)
-        slots = self._in_order(mask)
-        ids = np.array(self._ids, np.int64)[slots]
-        return _selection(tuple(self._labels[slot] for slot in slots.tolist()), ids)
+    def _forget(self) -> None:
+        self._selections.clear()
+        self._selections_bytes = 0
 
-    def _matching(self, matcher: CompiledMatcher) -> Bool:
-        values = self._postings.get(matcher.name, {})
-        missing = matcher.accepts_missing
-        # The smaller side is listed: the values that differ from what a missing label would give.
-        mask = np.full(len(self._ids), missing, np.bool_)
-        if matcher.values is not None and matcher.negated is missing:
-            listed = [value for value in matcher.values if value in values]
+    def _slot_of(self, labels: Labels) -> int | None:
+        for slot in self._slots.find(hash(labels)):
+            if self._labels_at(np.array([slot]))[0] == labels:
+                return slot
+        return None
+
+    def _labels_at(self, slots: Int64) -> tuple[Labels, ...]:
+        edges, positions = gather_slices(self._offsets.all(), slots)
+        flat, cuts = self._flat.all()[positions].tolist(), edges.tolist()
+        pairs = self._pairs.pairs
+        return tuple(pairs(flat[low:high]) for low, high in pairwise(cuts))
+
+    def _select(self, compiled: Sequence[CompiledMatcher], hours: tuple[int, int]) -> Selection:
+        if hours == EVER:
+            slots = np.arange(len(self._ids))
         else:
-            listed = [value for value in values if matcher.accepts(value) is not missing]
-        for value in listed:
-            mask[np.array(values[value])] = not missing
-        return mask
+            slots = np.flatnonzero((self._first.all() <= hours[1]) & (self._last.all() >= hours[0]))
+        # What is found by looking up numbers goes first: it leaves less for patterns.
+        for matcher in sorted(compiled, key=lambda each: each.values is None):
+            if len(slots):
+                edges, positions = gather_slices(self._offsets.all(), slots)
+                slots = slots[self._accepting(matcher, self._flat.all()[positions], edges[:-1])]
+        slots = slots[self._ordered(slots)]
+        return selection_of(self._labels_at(slots), self._ids.all()[slots])
 
-    def _in_order(self, mask: Bool) -> Int64:
-        """Return the chosen slots sorted by labels. Few are sorted by themselves, and never wait for all others."""
-        chosen = np.flatnonzero(mask)
-        if len(self._order) < len(self._ids) and len(chosen) * _FEW < len(self._ids):
-            return np.array(sorted(chosen.tolist(), key=self._labels.__getitem__), np.int64)
-        order = self._sorted()
-        return order[mask[order]]
+    def _accepting(self, matcher: CompiledMatcher, flat: Int32, starts: Int64) -> Bool:
+        """Return for each series whether it fulfils the matcher; series r has the pairs from `starts[r]` on."""
+        if matcher.values is not None:
+            numbers = [self._pairs.number(matcher.name, value) for value in matcher.values]
+            listed = [number for number in numbers if number is not None]
+            hit = np.logical_or.reduceat(_one_of(flat, listed), starts)
+            if not matcher.negated and not matcher.accepts_missing:
+                return hit
+        named = self._pairs.named(flat, matcher.name)
+        has = np.logical_or.reduceat(named, starts)
+        if matcher.values is None:
+            distinct = np.unique(flat[named]).tolist()
+            listed = [number for number in distinct if matcher.accepts(self._pairs.value(number))]
+            accepted = np.logical_or.reduceat(_one_of(flat, listed), starts)
+        else:
+            accepted = has & (hit != matcher.negated)
+        return accepted | ~has if matcher.accepts_missing else accepted
 
-    def _sorted(self) -> Int64:
-        if len(self._order) < len(self._ids):
-            # Timsort is linear on the part that is sorted already.
-            slots = [*self._order.tolist(), *range(len(self._order), len(self._ids))]
-            slots.sort(key=self._labels.__getitem__)
-            self._order = np.array(slots, np.int64)
-        return self._order
+    def _ordered(self, slots: Int64) -> Int64:
+        """Return the order of slots by labels."""
+        if len(slots) < 2:
+            return np.arange(len(slots))
+        edges, positions = gather_slices(self._offsets.all(), slots)
+        lengths = np.diff(edges)
+        # A row a label position, padded with what is less than any pair: a shorter list sorts first.
+        table = np.full((int(lengths.max()), len(slots)), -1, np.int32)
+        row = np.repeat(np.arange(len(slots)), lengths)
+        table[np.arange(edges[-1]) - np.repeat(edges[:-1], lengths), row] = self._pairs.ranks(
+            self._flat.all()[positions]
+        )
+        return np.lexsort(table[::-1])
 
 
-def _selection(labels: tuple[Labels, ...], ids: Int64) -> Selection:
-    top = int(ids.max()) + 1 if len(ids) else 1
-    wanted = np.zeros(top, np.bool_)
-    wanted[ids] = True
-    rank = np.zeros(top, np.int32)
-    rank[ids] = np.arange(len(ids))
-    return Selection(labels, ids, wanted, rank)
+def _one_of(flat: Int32, listed: Sequence[int]) -> Bool:
+    found: Bool = flat == listed[0] if len(listed) == 1 else np.isin(flat, np.array(listed, np.int32))
+    return found

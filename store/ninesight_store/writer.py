@@ -140,7 +140,7 @@ class Writer:
             self._counters.add("exemplars_left_out", given - kept)
 
     def _begin(self, connection: sa.Connection) -> None:
-        known = self._catalog.refresh(connection)
+        known = self._catalog.refresh(connection, hours=False)
         self._registry.begin(connection, known.series, known.info)
 
     def _row(self, batch: Batch, draft: HotDraft) -> dict[str, object]:

@@ -1,55 +1,136 @@
-"""The series index: labels are read as they were stored, and equal pairs are kept once."""
+"""The series index: the same answers as looking at every series, for what is alive in a span."""
 
 from __future__ import annotations
 
-import pytest
-from hypothesis import given
+import numpy as np
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from ninesight_store import Matcher, MatchOp, labels_of
-from ninesight_store.series_index import LabelReader, SeriesIndex, labels_text
+from ninesight_store import LocalStore, Matcher, MatchOp, StoreSettings, labels_of
+from ninesight_store.hashed_slots import HashedSlots
+from ninesight_store.matchers import compile_matchers, labels_match
+from ninesight_store.selection import selection_of
+from ninesight_store.series_index import SeriesIndex
+from ninesight_store.testing import batch_of, samples_of
 
-words = st.text(st.sampled_from(list('ab"\\,[]{}:\n\té€𝄞 ')), min_size=1, max_size=8)
-labels = st.dictionaries(words, words, min_size=1, max_size=4).map(lambda pairs: tuple(sorted(pairs.items())))
+HOUR_MS = 3_600_000
+SETTINGS = StoreSettings(seal_after_ms=0, merge_hours=2, retention_ms=10 * HOUR_MS)
 
-
-@given(st.lists(labels, max_size=12))
-def test_labels_are_read_as_they_were_stored(many):
-    """Quotes, commas, brackets and escapes within names and values never confuse one pair with another."""
-    reader = LabelReader()
-    for _ in range(2):
-        assert [reader.read(labels_text(one)) for one in many] == many
-
-
-def test_equal_pairs_are_one_object():
-    """A pair that many series carry is in memory once."""
-    reader = LabelReader()
-    first, second = (
-        reader.read(labels_text(labels_of("up", {"job": "a", "pod": pod}))) for pod in ("1", "2")
-    )
-    assert first[0] is second[0]
-    assert first[1] is second[1]
-
-
-@pytest.mark.parametrize(
-    "text", ["", "[]x", '[["a"]]', '[["a","b","c"]]', '[["a",1]]', "[[1,2]]", '[["a","b"],["c"]]']
+words = st.sampled_from(["", "a", "b", "ab", "ba", "é", "a.b"])
+series = st.builds(
+    lambda name, pairs: labels_of(name or "m", pairs),
+    words,
+    st.dictionaries(st.sampled_from(["job", "zone", "a", "z"]), words, max_size=4),
 )
-def test_damaged_labels_are_refused(text):
-    """What is no list of pairs of text is an error that the catalogue counts as damage."""
-    with pytest.raises((ValueError, TypeError)):
-        LabelReader().read(text)
+matchers = st.lists(
+    st.builds(
+        Matcher,
+        st.sampled_from(["__name__", "job", "zone", "a", "nowhere"]),
+        st.sampled_from(list(MatchOp)),
+        st.sampled_from(["", "a", "b", "a|b", ".*", ".+", "a.*", "[ab]+", "(a|b)?"]),
+    ),
+    max_size=3,
+)
+spans = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 3)), max_size=2)
 
 
-def test_few_chosen_series_are_sorted_like_all():
-    """A selector that chooses few gives them in the order of labels, before and after all were sorted."""
+@settings(max_examples=200)
+@given(
+    known=st.lists(st.tuples(series, spans), unique_by=lambda each: each[0], max_size=25),
+    selector=matchers,
+    first=st.integers(0, 10),
+    width=st.integers(0, 5),
+    gone=st.sets(st.integers(1, 25)),
+)
+def test_selections_are_what_looking_at_every_series_gives(known, selector, first, width, gone):
+    """Matchers, order, hours, and what is left after a drop agree with the obvious way."""
     index = SeriesIndex(0)
-    series = [
-        labels_of("m", {"i": f"{number * 7919 % 1000:04}", "odd": str(number % 2)}) for number in range(1000)
-    ]
-    index.extend(list(enumerate(series, 1)), 1001)
-    few = [Matcher("i", MatchOp.REGEX, "00.*")]
-    before = index.selection(few).labels
-    assert list(before) == sorted(one for one in series if dict(one)["i"].startswith("00"))
-    assert list(index.selection([]).labels) == sorted(series)
-    index.extend([(1001, labels_of("m", {"i": "0000x"}))], 1002)
-    assert set(index.selection(few).labels) == {*before, labels_of("m", {"i": "0000x"})}
-    assert list(index.selection(few).labels) == sorted(index.selection(few).labels)
+    for number, (labels, _) in enumerate(known, 1):
+        index.extend([(number, labels)], number + 1)
+    for number, (_, hours) in enumerate(known, 1):
+        for start, length in hours:
+            index.alive(np.array([number]), start, start + length)
+    left = {number: entry for number, entry in enumerate(known, 1) if number not in gone}
+    compiled = compile_matchers(selector)
+    hours = (first, first + width)
+    for answers, there in ((index, dict(enumerate(known, 1))), (index.only(np.array(sorted(left)), 1), left)):
+        found = answers.selection(selector)
+        want = sorted((labels, n) for n, (labels, _) in there.items() if labels_match(compiled, labels))
+        assert list(zip(found.labels, found.ids.tolist(), strict=True)) == want
+        some = answers.selection(selector, hours)
+        alive = {
+            n
+            for n, (_, spans) in there.items()
+            if spans and min(s for s, _ in spans) <= hours[1] and max(s + w for s, w in spans) >= hours[0]
+        }
+        assert list(zip(some.labels, some.ids.tolist(), strict=True)) == [e for e in want if e[1] in alive]
+        assert {labels: answers.id_of(labels) for labels, _ in there.values()} == {
+            labels: n for n, (labels, _) in there.items()
+        }
+        assert len(answers) == len(there)
+        assert answers.numbers().tolist() == sorted(there)
+
+
+def test_hashes_that_meet_keep_their_slots_apart():
+    """Slots under one hash are all found, fresh or settled; the caller compares."""
+    slots = HashedSlots()
+    slots.add([7, 8, 7], 0)
+    assert slots.find(7) == [0, 2]
+    slots.add(list(range(10_000)), 3)
+    slots.add([7], 20_000)
+    assert slots.find(7) == [0, 2, 10, 20_000]
+    assert slots.find(9999) == [10_002]
+    assert slots.find(-1) == []
+
+
+def test_ids_far_apart_take_no_more_memory_than_they_span():
+    """A selection's columns begin at its lowest id, and ids outside them are not chosen."""
+    chosen = selection_of((labels_of("a"), labels_of("b")), np.array([1_000_003, 1_000_000]))
+    assert chosen.nbytes < 1000
+    ids = np.array([1, 1_000_000, 1_000_001, 1_000_003, 2_000_000])
+    assert chosen.among(ids).tolist() == [False, True, False, True, False]
+    assert chosen.ranks(np.array([1_000_000, 1_000_003])).tolist() == [1, 0]
+
+
+def test_series_that_ended_are_not_looked_at(url):
+    """Selecting a span gives the series that have samples in it, in this store and in one opened beside it."""
+    with LocalStore(url, SETTINGS) as store, LocalStore(url, read_only=True) as other:
+        for hour in range(6):
+            store.write(
+                batch_of(
+                    {
+                        labels_of("m", {"pod": str(hour)}): [(hour * HOUR_MS, 1.0)],
+                        "all": [(hour * HOUR_MS, 1.0)],
+                    }
+                )
+            )
+            if hour % 2:
+                store.seal(hour * HOUR_MS)
+                store.merge(hour * HOUR_MS)
+            for reader in (store, other):
+                got = reader.series([Matcher("__name__", MatchOp.EQUAL, "m")], hour * HOUR_MS, hour * HOUR_MS)
+                assert got == (labels_of("m", {"pod": str(hour)}),)
+                assert len(reader.select([], 0, hour * HOUR_MS).labels) == hour + 2
+        with store._database.reading() as connection:
+            index = store._catalog.refresh(connection).series
+        assert len(index.selection([], (5, 5)).labels) == 2
+        late = labels_of("m", {"pod": "0"})
+        store.write(batch_of({late: [(5 * HOUR_MS + 7, 2.0)]}))
+        for reader in (store, other):
+            got = samples_of(reader.select([Matcher("pod", MatchOp.EQUAL, "0")], 5 * HOUR_MS, 6 * HOUR_MS))
+            assert got == {late: [(5 * HOUR_MS + 7, 2.0)]}
+
+
+def test_series_that_retention_dropped_leave_the_index(url):
+    """Series without samples leave the memory of every process; those that are left are found as before."""
+    with LocalStore(url, SETTINGS) as store, LocalStore(url, read_only=True) as other:
+        old = {labels_of("old", {"i": str(i)}): [(i, 1.0)] for i in range(50)}
+        store.write(batch_of(old | {"kept": [(0, 1.0), (15 * HOUR_MS, 2.0)]}))
+        assert len(other.select([], 0, HOUR_MS).labels) == 51
+        assert store.retain(20 * HOUR_MS).series == 50
+        for reader in (store, other):
+            assert samples_of(reader.select([], 0, 2**50)) == {labels_of("kept"): [(15 * HOUR_MS, 2.0)]}
+            assert reader.stat().series == 1
+        store.write(batch_of({labels_of("old", {"i": "3"}): [(16 * HOUR_MS, 3.0)]}))
+        for reader in (store, other):
+            got = samples_of(reader.select([Matcher("i", MatchOp.EQUAL, "3")], 0, 2**50))
+            assert got == {labels_of("old", {"i": "3"}): [(16 * HOUR_MS, 3.0)]}

@@ -1,0 +1,58 @@
+"""`Selection`: the series that a selector chose, and how their ids are found in rows and chunks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ninesight_store.contract import Int32, Int64, Labels
+
+__all__ = ["Selection", "selection_of"]
+
+Bool = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Chosen series, sorted by labels."""
+
+    labels: tuple[Labels, ...]
+    ids: Int64
+    """[S] ids in the order of `labels`."""
+    base: int
+    """The lowest id: the columns below begin there, so they are as long as the ids are apart."""
+    wanted: Bool
+    """Whether the id was chosen."""
+    rank: Int32
+    """Row in `labels`; 0 where not chosen."""
+
+    @property
+    def nbytes(self) -> int:
+        """Memory it holds; the strings are the index's."""
+        pairs = sum(len(labels) for labels in self.labels)
+        return self.ids.nbytes + self.wanted.nbytes + self.rank.nbytes + 8 * pairs + 64 * len(self.labels)
+
+    def among(self, ids: Int64) -> Bool:
+        """Return for each id whether it was chosen."""
+        places = ids - self.base
+        inside = (places >= 0) & (places < len(self.wanted))
+        if inside.all():
+            return self.wanted[places]
+        return self.wanted[np.where(inside, places, 0)] & inside
+
+    def ranks(self, ids: Int64) -> Int64:
+        """Return the rows of chosen ids."""
+        return self.rank[ids - self.base].astype(np.int64)
+
+
+def selection_of(labels: tuple[Labels, ...], ids: Int64) -> Selection:
+    """Return a selection of these ids in this order."""
+    base = int(ids.min()) if len(ids) else 0
+    top = int(ids.max()) - base + 1 if len(ids) else 1
+    wanted = np.zeros(top, np.bool_)
+    wanted[ids - base] = True
+    rank = np.zeros(top, np.int32)
+    rank[ids - base] = np.arange(len(ids))
+    return Selection(labels, ids, base, wanted, rank)
