@@ -7,10 +7,10 @@ HISTORY ?=
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format bench pictures lock clean
+.PHONY: help install frameworks demo test lint format bench pictures lock clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(VENV)/.installed ## make the private .venv from requirements.lock
 
@@ -22,6 +22,9 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 	@$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
 	@touch $@
+
+frameworks: install ## make the environments of frameworks that tests start apart (ARGS="torch" picks one)
+	@tests/sdk/integrations/make_venvs.sh $(ARGS)
 
 demo: install ## run everything: store, server, load, pages, an alert (SECONDS=150 stops by itself, HISTORY=24h adds a labelled past)
 	@$(BIN)/ninesight demo $(if $(SECONDS),--seconds $(SECONDS)) $(if $(HISTORY),--history $(HISTORY)) $(ARGS)
@@ -48,4 +51,4 @@ lock: install ## renew requirements.lock (hashes for every platform, no index ad
 	@$(BIN)/uv pip compile pyproject.toml --all-extras --group dev --universal --generate-hashes --no-emit-index-url --no-emit-find-links --python-version 3.11 --upgrade --quiet -o requirements.lock
 
 clean: ## remove what the targets made
-	@rm -rf $(VENV) .demo .pytest_cache .mypy_cache .ruff_cache
+	@rm -rf $(VENV) .frameworks .demo .pytest_cache .mypy_cache .ruff_cache

@@ -20,6 +20,7 @@ from ninesight.buckets import upper_bound
 from prometheus_client.parser import text_string_to_metric_families
 
 PAGES = Path(__file__).resolve().parents[3] / "docs" / "integrations"
+ROOT = PAGES.parents[1]
 PROTOBUF = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited"
 
 
@@ -38,6 +39,13 @@ def example(tmp_path):
         return tmp_path
 
     return write
+
+
+@pytest.fixture
+def framework(real):
+    """`framework("torch")` gives the Python of the environment that `make frameworks` made for it."""
+    folder = Path(os.environ.get("NINESIGHT_FRAMEWORKS") or ROOT / ".frameworks")
+    return lambda name: real(f"{name} (make frameworks)", str(folder / name / "bin" / "python"))
 
 
 def free_port():

@@ -1,4 +1,4 @@
-"""ONNX Runtime and PyTorch: the examples of their pages on real sessions and modules."""
+"""ONNX Runtime: the example of its page on a real session. PyTorch's hooks on a stand-in; on the real thing: test_torch.py."""
 
 import importlib.util
 import time
@@ -79,28 +79,6 @@ def sdk_isolated():
     """A fresh SDK for the runtime's test."""
     with isolated() as snapshot:
         yield snapshot
-
-
-def test_a_torch_module_counts_its_passes(sdk_isolated, app):
-    """Alone a pass is a call; inside a call it is a stage; removed hooks say nothing."""
-    torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install torch")
-    module = app("pytorch.md")
-    for rows in (1, 2, 5):
-        assert module.rank(torch.ones(rows, 4)).shape == (rows, 2)
-    module.search(torch.ones(3, 4))
-    with pytest.raises(RuntimeError):
-        module.rank(torch.ones(1, 3))
-    module.observed.remove()
-    module.rank(torch.ones(1, 4))
-    snapshot = sdk_isolated()
-    assert total(snapshot, "model_requests_total", model="ranker", outcome="ok") == 3
-    assert total(snapshot, "model_requests_total", model="ranker", outcome="error") == 1
-    assert number(snapshot, "model_predictions_total", model="ranker", version="3") == 8
-    assert total(snapshot, "model_requests_total", model="search", outcome="ok") == 1
-    stage = histogram(
-        snapshot, "model_stage_duration_seconds", model="search", version="1", stage="inference"
-    )
-    assert stage.count == 1
 
 
 class StandInModule:
