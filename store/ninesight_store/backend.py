@@ -63,6 +63,9 @@ class Backend(Protocol):
     def error_kind(self, error: exc.DBAPIError) -> type[StoreError]:
         """Return which of our errors this one is."""
 
+    def way_out(self, error: exc.DBAPIError) -> str:
+        """Return what a person must do about an error that trying again will not mend, else ""."""
+
     def elected(self) -> AbstractContextManager[bool]:
         """Tell whether this process may do maintenance; it keeps the right until the end of the block."""
 

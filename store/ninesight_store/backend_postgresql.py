@@ -134,6 +134,10 @@ class PostgresqlBackend:
             return RetryableError
         return StoreError
 
+    def way_out(self, error: exc.DBAPIError) -> str:
+        """Return "": the server's words say it."""
+        return ""
+
     @contextmanager
     def elected(self) -> Iterator[bool]:
         """Hold the maintainer's lock for the block, if nobody else does."""

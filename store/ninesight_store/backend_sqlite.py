@@ -103,6 +103,16 @@ class SqliteBackend:
             return RetryableError
         return StoreError
 
+    def way_out(self, error: exc.DBAPIError) -> str:
+        """Say what files and folders must allow; a full or locked disk only takes patience."""
+        text = str(error.orig).lower()
+        if not any(part in text for part in ("readonly", "unable to open")):
+            return ""
+        needs = f"{self.path} and its folder must be there and writable for this user"
+        if self._read_only:
+            return f"{needs}, or its writer must be running (SQLite keeps a log beside it); or read a backup"
+        return f"{needs}; nothing was kept, try again"
+
     @contextmanager
     def elected(self) -> Iterator[bool]:
         """Every process may: a step that another one did first is given up, and nothing is lost."""

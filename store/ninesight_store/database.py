@@ -112,5 +112,5 @@ class Database:
             if kind is StoreFormatError:
                 text = f"not a usable ninesight store ({text})"
             elif issubclass(kind, RetryableError):
-                text = f"{text}; nothing was kept, try again"
+                text = f"{text}; {self.backend.way_out(error) or 'nothing was kept, try again'}"
             raise kind(f"{doing} {self.name}: {text}") from error
