@@ -240,20 +240,20 @@ def test_absence_does_not_depend_on_names():
     check(data, "absent_over_time({__name__=~'m|n'}[4m])", delayed=False)
 
 
-def check(data, query, *, delayed, start_s=0):
+def check(data, query, *, delayed):
     """Ask both engines for a range and for an instant."""
     store = MemoryStore()
     if data:
         store.write(batch_of(data))
     fast = LocalEngine(store, EngineSettings(delayed_name_removal=delayed))
     slow = SlowEngine(data, delayed_name_removal=delayed)
-    grid = (start_s * 1000, (start_s + SPAN_S) * 1000, 300_000)
+    grid = (0, SPAN_S * 1000, 300_000)
     assert_same(
         outcome(lambda: points_of(fast.range(query, *grid).value)),
         outcome(lambda: slow.range(query, *grid)),
         query,
     )
-    at_ms = (start_s + 611) * 1000
+    at_ms = 611_000
 
     def instant():
         value = fast.instant(query, at_ms).value
@@ -291,6 +291,20 @@ def test_random_exact_queries_agree(data, query, delayed):
 def test_functions_of_a_range_agree(name, data, selector, duration, modifier):
     """Each function by itself, so that none is left to chance."""
     check(data, range_call(name, f"{selector}[{duration}]", modifier), delayed=False)
+
+
+EXTENDED = [
+    *(("anchored", name) for name in ("rate", "increase", "delta", "changes", "resets")),
+    *(("smoothed", name) for name in ("rate", "increase", "delta")),
+]
+
+
+@pytest.mark.parametrize(("extension", "name"), EXTENDED)
+@settings(max_examples=max(4, EXAMPLES // 3), deadline=None)
+@given(data=datasets(), selector=selectors, duration=durations, modifier=modifiers)
+def test_extended_ranges_agree(extension, name, data, selector, duration, modifier):
+    """Ranges that look beyond their edges."""
+    check(data, f"{name}({selector}[{duration}] {extension}{modifier})", delayed=True)
 
 
 @pytest.mark.parametrize("name", AGGREGATIONS)

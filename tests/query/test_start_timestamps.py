@@ -1,10 +1,18 @@
 """Start timestamps: resets that no falling value shows, and series known to have been zero."""
 
+import itertools
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from ninesight_query import EngineConfig, EngineSettings
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from ninesight_query import EngineConfig, EngineSettings, Histogram, LocalEngine, labels_of
+from ninesight_query.histogram_columns import to_columns
 from ninesight_query.starts import began_anew, overlapping
 from ninesight_query.testing import engine_over
+from ninesight_store.contract import Batch, SeriesTable
+from ninesight_store.memory import MemoryStore
 
 LOAD = """
 load 1m
@@ -108,3 +116,89 @@ def test_series_of_one_grid_are_worked_on_together(count):
     wise = engine_over("load 1m\n" + lines, EngineSettings(use_start_timestamps=True))
     answer = wise.instant("resets(y_total[5m])", 180_000).value
     assert answer.values.tolist() == [2.0] * count
+
+
+@st.composite
+def histories(draw):
+    """Samples of a counter: (time, value, start), the start unknown, steady, new, a delta's, or nonsense."""
+    at_ms, value, start, out = 60_000, 0, 0, []
+    for kind in draw(
+        st.lists(st.sampled_from(["grow", "fall", "none", "new", "delta", "odd"]), min_size=1, max_size=12)
+    ):
+        before, at_ms = at_ms, at_ms + draw(st.sampled_from([1_000, 15_000, 60_000]))
+        value = draw(st.integers(0, 9)) if kind in ("fall", "delta") else value + draw(st.integers(0, 9))
+        if kind in ("new", "delta"):
+            start = draw(st.integers(before, at_ms - 1)) if kind == "new" else before
+        told = {"none": 0, "odd": at_ms + draw(st.sampled_from([0, 1, -70_000]))}.get(kind, start)
+        out.append((at_ms, value, told))
+    return out
+
+
+def increase_by_hand(points, start_ms, end_ms):
+    """Prometheus' increase of one window, pair by pair."""
+    inside = [point for point in points if start_ms < point[0] <= end_ms]
+    if not inside:
+        return None
+    (first_ms, first, begun), (last_ms, last, _) = inside[0], inside[-1]
+    grown = last - first
+    for (then_ms, then, then_start), (now_ms, now, start) in itertools.pairwise(inside):
+        anew = 0 < start < now_ms and (start > then_ms or (start == then_ms and 0 < then_start < then_ms))
+        if now < then or anew:
+            grown += then
+    gap_s = (last_ms - first_ms) / 1000 / (len(inside) - 1) if len(inside) > 1 else 0.0
+    to_start_s, to_end_s = (first_ms - start_ms) / 1000, (end_ms - last_ms) / 1000
+    sampled_s = (last_ms - first_ms) / 1000
+    if begun and start_ms < begun < first_ms:
+        grown, sampled_s, to_start_s = grown + first, (last_ms - begun) / 1000, 0.0
+    elif len(inside) == 1:
+        return None
+    else:
+        if to_start_s >= gap_s * 1.1:
+            to_start_s = gap_s / 2
+        if grown > 0:
+            to_start_s = min(to_start_s, sampled_s * first / grown)
+    if to_end_s >= gap_s * 1.1:
+        to_end_s = gap_s / 2
+    return grown * (sampled_s + to_start_s + to_end_s) / sampled_s
+
+
+@settings(max_examples=60, deadline=None)
+@given(history=histories(), others=st.integers(0, 30), range_s=st.sampled_from([20, 61, 200, 1_000]))
+def test_increase_is_as_by_hand(history, others, range_s):
+    """Floats and histograms, alone and among series of the same grid, give what pair by pair gives."""
+    times, values, starts = (np.array(each, np.int64) for each in zip(*history, strict=True))
+    labels = [labels_of("x_total"), *(labels_of("y_total", {"k": str(k)}) for k in range(others))]
+    store = MemoryStore()
+    store.write(
+        Batch(
+            SeriesTable(tuple(labels)),
+            np.repeat(np.arange(len(labels)), len(times)).astype(np.int32),
+            np.tile(times, len(labels)),
+            np.tile(values.astype(np.float64), len(labels)),
+            start_timestamps=np.tile(starts, len(labels)),
+        )
+    )
+    points = [Histogram(count=float(value), sum=float(value)) for value in values]
+    columns = to_columns(points, times.tolist(), [0] * len(times))
+    store.write(Batch(SeriesTable((labels_of("h"),)), histograms=replace(columns, start_timestamps=starts)))
+    engine = LocalEngine(store, EngineSettings(use_start_timestamps=True))
+    grid = np.arange(0, 1_000_001, 10_000)
+    wanted = [increase_by_hand(history, at - range_s * 1000, at) for at in grid.tolist()]
+    query = f'increase({{__name__=~"x_total|y_total"}}[{range_s}s])'
+    for row in _rows(engine.range(query, 0, 1_000_000, 10_000).value, 1 + others):
+        assert row == [None if each is None else pytest.approx(each) for each in wanted]
+    matrix = engine.range(f"increase(h[{range_s}s])", 0, 1_000_000, 10_000).value
+    counts = [
+        matrix.histograms[0, k].count if (0, k) in matrix.histograms else None for k in range(len(grid))
+    ]
+    assert counts == [None if each is None else pytest.approx(each) for each in wanted]
+
+
+def _rows(matrix, number):
+    if not len(matrix.labels):
+        return [[None] * len(matrix.timestamps)] * number
+    assert len(matrix.labels) == number
+    return [
+        [float(value) if there else None for value, there in zip(*pair, strict=True)]
+        for pair in zip(matrix.values, matrix.present, strict=True)
+    ]

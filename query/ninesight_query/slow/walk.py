@@ -14,6 +14,7 @@ from ninesight_query.errors import ExecutionError
 from ninesight_query.parse import parse
 from ninesight_query.slow import vectors
 from ninesight_query.slow.classic import bucket_quantile
+from ninesight_query.slow.extended import extended_change, extended_count
 from ninesight_query.slow.functions import FUNCTIONS
 from ninesight_query.slow.ranges import RANGE_FUNCTIONS, Window
 from ninesight_query.slow.values import METADATA, Element, Point, is_stale, without
@@ -227,6 +228,8 @@ class SlowEngine:
         raise ExecutionError(f"the slow evaluator does not know {node.name}")
 
     def _range_call(self, node: ir.Call, at_ms: int, whole: _Query) -> Vector:
+        if any(isinstance(arg, ir.RangeSelector) and arg.selector.extension for arg in node.args):
+            return self._extended_call(node, at_ms, whole)
         (place,) = (k for k, arg in enumerate(node.args) if arg.type is ir.ValueType.MATRIX)
         params = [self._value(arg, at_ms, whole) for k, arg in enumerate(node.args) if k != place]
         ranges = self._ranges(node.args[place], at_ms, whole)
@@ -239,6 +242,37 @@ class SlowEngine:
                 found.append(Element(each.labels, value, each.drop_name))
         keeps = node.name in ("last_over_time", "first_over_time")
         return found if keeps else self._unnamed(found)
+
+    def _extended_call(self, node: ir.Call, at_ms: int, whole: _Query) -> Vector:
+        """rate, increase, delta, changes or resets of an anchored or smoothed range."""
+        (argument,) = node.args
+        assert isinstance(argument, ir.RangeSelector)
+        selector = argument.selector
+        end_ms = self._looked_at(selector.offset_ms, selector.at, at_ms, whole)
+        start_ms = end_ms - argument.range_ms
+        low_ms, high_ms = start_ms - self._lookback_ms, end_ms + self._lookback_ms
+        found = []
+        for labels, points in self._series.items():
+            if not _matches(labels, selector.matchers):
+                continue
+            seen = [p for p in points if low_ms < p[0] <= high_ms and not is_stale(p[1])]
+            if node.name in ("changes", "resets"):
+                values = extended_count(seen, start_ms, end_ms)
+                value = (
+                    None
+                    if values is None
+                    else RANGE_FUNCTIONS[node.name](
+                        Window([(0, each) for each in values], start_ms, end_ms, at_ms)
+                    )
+                )
+            else:
+                counter = node.name != "delta"
+                value = extended_change(seen, start_ms, end_ms, selector.extension, counter=counter)
+                if value is not None and node.name == "rate":
+                    value /= argument.range_ms / 1000
+            if value is not None:
+                found.append(Element(labels, value))
+        return self._unnamed(found)
 
     def _quantiles(self, ratio: float, vector: Vector) -> Vector:
         groups: dict[Labels, list[tuple[float, float]]] = {}
