@@ -1,7 +1,8 @@
 """A FastAPI app under load, with and without the SDK: throughput, p99, and what the SDK adds to a request.
 
-Three servers run side by side, each one uvicorn process: bare, with `@ninesight.observe` and a stage
-on the model's function, and with the ASGI middleware. Short bursts of all are interleaved, so that a
+Four servers run side by side, each one uvicorn process: bare; `decorator`, with `@ninesight.observe` on
+the model's function; `stages`, with a coroutine whose predictions are counted and a stage inside; and
+`middleware`, with the ASGI middleware. Short bursts of all are interleaved, so that a
 slow moment of the machine hits them all; each figure is the median over rounds of (observed / bare of
 the same round), with its 10th and 90th percentile.
 
@@ -40,23 +41,27 @@ if KIND == "middleware":
     app.add_middleware(ObserveASGI, model="ranker", paths=("/predict",))
 
 
-async def run(rows):
-    with ninesight.stage("inference"):
-        return [sum(row) for row in rows]
-
-
-async def bare(rows):
+def bare(rows):
     return [sum(row) for row in rows]
 
 
-model = ninesight.observe(model="ranker", predictions=len)(run) if KIND == "decorator" else bare
+async def staged(rows):
+    with ninesight.stage("inference"):
+        return bare(rows)
+
+
+decorated = ninesight.observe(model="ranker")(bare)
+counted = ninesight.observe(model="ranker", predictions=len)(staged)
 
 
 @app.post("/predict")
 async def predict(body: dict):
-    return {{"scores": await model(body["rows"])}}
+    rows = body["rows"]
+    if KIND == "stages":
+        return {{"scores": await counted(rows)}}
+    return {{"scores": decorated(rows) if KIND == "decorator" else bare(rows)}}
 """
-KINDS = ("bare", "decorator", "middleware")
+KINDS = ("bare", "decorator", "stages", "middleware")
 CONNECTIONS = 8
 BURST = 250
 """Requests of each connection in one burst."""
@@ -130,7 +135,7 @@ def rounds_of(
     for step in range(count):
         seen = {}
         # Each kind is first, second and last equally often.
-        for kind in (*KINDS[step % 3 :], *KINDS[: step % 3]):
+        for kind in (*KINDS[step % 4 :], *KINDS[: step % 4]):
             process, port = servers[kind]
             before_s = cpu_s(process.pid)
             seen[kind] = asyncio.run(burst(port))
