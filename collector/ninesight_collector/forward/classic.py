@@ -66,6 +66,9 @@ def without_natives(
             kept,
             outgoing.exemplars,
             [*outgoing.metadata, *([None] * len(fresh))] if outgoing.metadata else (),
+            None
+            if outgoing.shape is None
+            else outgoing.shape + hash(tuple(fresh)).to_bytes(8, "big", signed=True),
         )
     )
 

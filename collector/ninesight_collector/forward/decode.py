@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from ninesight_store.contract import ExemplarColumns, HistogramColumns, Labels, Metadata
@@ -13,25 +15,54 @@ from ninesight_collector.forward.outgoing import Outgoing
 from ninesight_collector.remote_write.messages import KINDS, family_of
 from ninesight_collector.remote_write.request import RawRequest, read_request
 
-__all__ = ["joined", "outgoing_of"]
+__all__ = ["ShapeBook", "joined", "outgoing_of"]
 
 
-def outgoing_of(body: bytes) -> Outgoing:
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    labels: Sequence[Labels]
+    metadata: Sequence[Metadata | None]
+
+
+class ShapeBook:
+    """Series of requests read before: a shard sends the same ones again and again. Used by one thread."""
+
+    def __init__(self, series_max: int = 20_000) -> None:
+        self._series_max = series_max
+        self._held = 0
+        self._known: OrderedDict[bytes, _Shape] = OrderedDict()
+
+    def of(self, raw: RawRequest) -> tuple[bytes, _Shape]:
+        """Return what stands for the series of a request, and their labels and metadata."""
+        digest = hashlib.blake2b(digest_size=16)
+        digest.update(raw.refs.tobytes())
+        digest.update(raw.refs_counts.tobytes())
+        digest.update("\xff".join(raw.symbols).encode("utf-8", "surrogatepass"))
+        key = digest.digest()
+        found = self._known.get(key)
+        if found is None:
+            labels = _labels(raw)
+            found = self._known[key] = _Shape(labels, _metadata(raw, labels))
+            self._held += len(labels)
+            while self._held > self._series_max and len(self._known) > 1:
+                _, gone = self._known.popitem(last=False)
+                self._held -= len(gone.labels)
+        else:
+            self._known.move_to_end(key)
+        return key, found
+
+
+def outgoing_of(body: bytes, book: ShapeBook) -> Outgoing:
     """Return what a 2.0 request of ours holds. Raises BodyError for anything else."""
     raw = read_request(body, 2, len(body) + 1)
-    labels = _labels(raw)
+    shape, known = book.of(raw)
     points = raw.points.columns
     if raw.points.start_timestamps.any():
         points = replace(points, start_timestamps=raw.points.start_timestamps)
     starts = raw.samples.start_timestamps
-    metadata: list[Metadata | None] = [None] * raw.series
-    for one in raw.metadata:
-        kind = KINDS[one.kind]
-        name = family_of(dict(labels[one.owner]).get("__name__", ""), kind)
-        metadata[one.owner] = Metadata(name, kind, one.unit, one.help)
     told = raw.exemplars
     return Outgoing(
-        labels,
+        known.labels,
         raw.samples.owner,
         raw.samples.timestamps,
         raw.samples.values,
@@ -43,7 +74,8 @@ def outgoing_of(body: bytes) -> Outgoing:
             told.values,
             tuple(_pairs(raw.symbols, refs) for refs in told.labels if not isinstance(refs, bytes)),
         ),
-        metadata,
+        known.metadata,
+        shape,
     )
 
 
@@ -74,6 +106,7 @@ def joined(pieces: Sequence[Outgoing]) -> Outgoing:
             tuple(labels for piece in pieces for labels in piece.exemplars.labels),
         ),
         [one for piece in pieces for one in (piece.metadata or [None] * len(piece.labels))],
+        b"".join(piece.shape or b"" for piece in pieces) if all(piece.shape for piece in pieces) else None,
     )
 
 
@@ -85,6 +118,15 @@ def _points(pieces: Sequence[Outgoing], shifts: Sequence[int]) -> HistogramColum
             if len(piece.histograms)
         ]
     )
+
+
+def _metadata(raw: RawRequest, labels: Sequence[Labels]) -> list[Metadata | None]:
+    found: list[Metadata | None] = [None] * raw.series
+    for one in raw.metadata:
+        kind = KINDS[one.kind]
+        name = family_of(dict(labels[one.owner]).get("__name__", ""), kind)
+        found[one.owner] = Metadata(name, kind, one.unit, one.help)
+    return found
 
 
 def _labels(raw: RawRequest) -> list[Labels]:

@@ -22,7 +22,6 @@ __all__ = ["V1Encoder", "V2Encoder"]
 _KINDS_V1 = {"unknown": 0, "counter": 1, "gauge": 2, "histogram": 3, "summary": 5, "info": 6}
 _KINDS_V2 = _KINDS_V1
 _SHAPES_MAX = 256
-_HEADS_MAX = 200_000
 # Six bytes of varint hold the milliseconds of 1971 to 2109.
 _SIX_MIN, _SIX_MAX = 1 << 35, 1 << 42
 _EXEMPLAR_V1, _EXEMPLAR_V2 = 3, 4
@@ -85,23 +84,34 @@ class V2Encoder:
 class V1Encoder:
     """Writes `prometheus.WriteRequest`. Used by one thread at a time."""
 
-    def __init__(self) -> None:
-        self._heads: dict[Labels, bytes] = {}
+    def __init__(self, series_max: int = 20_000) -> None:
+        self._series_max = series_max
+        self._shapes: OrderedDict[bytes, list[bytes]] = OrderedDict()
+        self._held = 0
 
     def encode(self, outgoing: Outgoing, metadata: Iterable[Metadata] = ()) -> bytes:
         """Return the request, not yet compressed; `metadata` goes with it as entries of its own."""
         exemplars = _exemplars(outgoing, _EXEMPLAR_V1, _label_messages)
         bodies = _bodies(outgoing, _HISTOGRAM_V1, exemplars, starts=False)
-        pieces: list[bytes] = []
-        for labels, body in zip(outgoing.labels, bodies, strict=True):
-            head = self._heads.get(labels)
-            if head is None:
-                if len(self._heads) >= _HEADS_MAX:
-                    self._heads.clear()
-                head = self._heads[labels] = _label_messages(labels)
-            pieces += (b"\x0a", varint(len(head) + len(body)), head, body)
+        pieces = [
+            b"".join((b"\x0a", varint(len(head) + len(body)), head, body))
+            for head, body in zip(self._heads(outgoing), bodies, strict=True)
+        ]
         pieces += [delimited(3, _metadata_v1(one)) for one in metadata]
         return b"".join(pieces)
+
+    def _heads(self, outgoing: Outgoing) -> list[bytes]:
+        shape = outgoing.shape
+        found = None if shape is None else self._shapes.get(shape)
+        if found is None:
+            found = [_label_messages(labels) for labels in outgoing.labels]
+            if shape is not None:
+                self._shapes[shape] = found
+                self._held += len(found)
+            while self._held > self._series_max and len(self._shapes) > 1:
+                _, gone = self._shapes.popitem(last=False)
+                self._held -= len(gone)
+        return found
 
 
 def _bodies(outgoing: Outgoing, histogram: int, exemplars: dict[int, bytes], *, starts: bool) -> list[bytes]:

@@ -108,7 +108,7 @@ def without_empty(outgoing: Outgoing) -> Outgoing:
         histograms=with_series(outgoing.histograms, place[outgoing.histograms.series].astype(np.int32)),
         exemplars=replace(outgoing.exemplars, series=place[outgoing.exemplars.series].astype(np.int32)),
         metadata=[outgoing.metadata[row] for row in kept] if outgoing.metadata else (),
-        shape=None,
+        shape=None if outgoing.shape is None else outgoing.shape + used.tobytes(),
     )
 
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 from ninesight_store.contract import Labels, Metadata
 
 from ninesight_collector.forward.classic import without_natives
-from ninesight_collector.forward.decode import joined, outgoing_of
+from ninesight_collector.forward.decode import ShapeBook, joined, outgoing_of
 from ninesight_collector.forward.encode import V1Encoder, V2Encoder
 from ninesight_collector.forward.outgoing import Outgoing
 from ninesight_collector.remote_write.block import compress, decompress
@@ -37,6 +37,7 @@ class Payloads:
     def __init__(self, *, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._v1, self._v2 = V1Encoder(), V2Encoder()
         self._bucket_labels: dict[tuple[Labels, str], Labels] = {}
+        self._book = ShapeBook()
         self._monotonic = monotonic
         self._told: dict[str, tuple[Metadata, float]] = {}
 
@@ -44,7 +45,7 @@ class Payloads:
         """Return the compressed body that holds these records (compressed 2.0 requests of ours)."""
         if version == 2 and len(records) == 1 and natives is not Natives.NONE:
             return records[0]
-        pieces = [outgoing_of(decompress(record, _BODY_BYTES_MAX, "")) for record in records]
+        pieces = [outgoing_of(decompress(record, _BODY_BYTES_MAX, ""), self._book) for record in records]
         outgoing = joined(pieces)
         if natives is not Natives.ALL and not (version == 2 and natives is Natives.EXPONENTIAL):
             outgoing = without_natives(

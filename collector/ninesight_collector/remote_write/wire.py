@@ -99,7 +99,7 @@ def walk(body: bytes, buffer: Bytes, starts: Int64, ends: Int64, fields_max: int
             raise _cut()
         rounds.append((owner, number, at, start, end))
         at = end
-    rounds.append(_walk_few(body, owner, at, stop, fields_max - total))
+    rounds.append(_walk_few(body, owner, at, stop, total, fields_max))
     return Fields(*(np.concatenate(column) for column in zip(*rounds, strict=True)))
 
 
@@ -227,7 +227,9 @@ def _spread(starts: Int64, counts: Int64, step: int) -> Int64:
     return spread
 
 
-def _walk_few(body: bytes, owner: Int64, at: Int64, stop: Int64, fields_max: int) -> tuple[Int64, ...]:
+def _walk_few(
+    body: bytes, owner: Int64, at: Int64, stop: Int64, total: int, fields_max: int
+) -> tuple[Int64, ...]:
     rows: list[tuple[int, int, int, int, int]] = []
     for whose, begin, until in zip(owner.tolist(), at.tolist(), stop.tolist(), strict=True):
         here = begin
@@ -240,7 +242,7 @@ def _walk_few(body: bytes, owner: Int64, at: Int64, stop: Int64, fields_max: int
                 raise _cut()
             rows.append((whose, number, here, start, end))
             here = end
-            if len(rows) > fields_max + len(owner):
+            if total + len(rows) > fields_max + len(owner):
                 raise _too_many(fields_max)
     columns: npt.NDArray[Any] = np.array(rows, np.int64).reshape(-1, 5)
     return tuple(columns.T)
