@@ -79,10 +79,10 @@ class World:
 
 
 @pytest.fixture(scope="module", params=ENGINES)
-def world(request, tmp_path_factory, real_component):
+def world(request, tmp_path_factory, real):
     """Suite, reference server with the SDK, load; until the first webhook has come."""
     start, component, options = ENGINES[request.param]
-    binary = real_component(component)
+    binary = real(component)
     folder = tmp_path_factory.mktemp(request.param)
     (folder / "rules.yaml").write_text(yaml.safe_dump(RULES))
     (folder / "slas.yaml").write_text(yaml.safe_dump(SLA))
@@ -110,21 +110,6 @@ def world(request, tmp_path_factory, real_component):
         stack.callback(engine.close)
         asyncio.run(run_load(LoadSettings(url=server.url, rate_per_s=40, duration_s=12, seed=3), quiet=True))
         yield World(suite, engine, webhooks, folder)
-
-
-@pytest.fixture(scope="module")
-def real_component(request):
-    """`real` of the whole house, for a fixture that lives as long as this module."""
-    import os
-    import shutil
-
-    def require(component):
-        if path := shutil.which(component):
-            return path
-        asked = os.environ.get("NINESIGHT_REQUIRE_REAL") == "1"
-        raise (pytest.fail if asked else pytest.skip).Exception(f"{component} is not installed")
-
-    return require
 
 
 def test_the_data_is_there_and_only_there(world):
