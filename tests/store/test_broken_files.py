@@ -175,3 +175,54 @@ def writer(path, first, ticks):
 def ticks_of(said):
     """Read whole lines; a line cut in two by the pipe's end is left out."""
     return {int(line) for line in said[: said.rfind(b"\n") + 1].split()}
+
+
+FULL = """
+import json, resource, sys
+from pathlib import Path
+import numpy as np
+from ninesight_store import Batch, LocalStore, RetryableError, SeriesTable, StoreError, StoreSettings, backup, labels_of, verify
+path = Path(sys.argv[1])
+table = SeriesTable(tuple(labels_of("m", {"i": str(i)}) for i in range(1000)))
+rows = np.arange(1000, dtype=np.int32)
+store = LocalStore(path, StoreSettings(seal_after_ms=0))
+def write(tick):
+    store.write(Batch(table, rows, np.full(1000, tick, np.int64), np.random.default_rng(tick).random(1000)))
+def raised(work):
+    try:
+        work()
+    except StoreError as error:
+        return f"{type(error).__name__}: {error}"
+hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+resource.setrlimit(resource.RLIMIT_FSIZE, (600_000, hard))
+kept, refused = 0, None
+while refused is None and kept < 1000:
+    refused = raised(lambda: write(kept))
+    kept += refused is None
+again = raised(lambda: write(kept))
+sealing = raised(lambda: store.seal(2**40))
+copying = raised(lambda: backup(path, path.with_name("copy.db")))
+readable = len(store.select([], 0, 2**40).timestamps)
+resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+write(kept)
+store.seal(2**40)
+backup(path, path.with_name("later.db"))
+total = len(store.select([], 0, 2**40).timestamps)
+print(json.dumps([refused, again, sealing, copying, kept, readable, total, verify(path).sound, verify(path.with_name("later.db")).sound]))
+"""
+
+
+def test_a_full_disk_is_told_and_gone_on_from(tmp_path):
+    """Where files may not grow, writing is refused to be tried again and reading goes on; with room all is as before."""
+    told = subprocess.run(
+        [sys.executable, "-c", FULL, str(tmp_path / "store.db")], capture_output=True, text=True, check=False
+    )
+    assert told.returncode == 0, told.stderr
+    refused, again, _, copying, kept, readable, total, sound, copy_sound = json.loads(told.stdout)
+    for one in (refused, again):
+        assert one.startswith("RetryableError: writing "), one
+    assert copying is None or copying.startswith("RetryableError: "), copying
+    assert kept > 10
+    assert (readable, total) == (kept * 1000, (kept + 1) * 1000)
+    assert sound
+    assert copy_sound
