@@ -14,7 +14,7 @@ import threading
 from collections import deque
 
 from ninesight_store.contract import Batch, Sink
-from ninesight_store.errors import PermanentError
+from ninesight_store.errors import LateError, PermanentError
 
 from ninesight_collector.counters import Counters
 
@@ -83,8 +83,10 @@ class Delivery:
         try:
             self._sink.write(batch)
         except PermanentError as error:
-            self._counters.add("dropped_samples_total", len(batch), reason="refused")
-            _log.warning("the sink refused %d samples for good: %s", len(batch), error)
+            # A part may have been kept: those that came in time.
+            refused = error.refused if isinstance(error, LateError) else len(batch)
+            self._counters.add("dropped_samples_total", refused, reason="refused")
+            _log.warning("the sink refused %d samples for good: %s", refused, error)
             return False
         except Exception as error:
             _log.warning("the sink did not take %d samples, kept for another try: %s", len(batch), error)

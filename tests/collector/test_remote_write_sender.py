@@ -450,3 +450,19 @@ def test_both_sinks_get_everything(until, sending, peer):
     drained(until, sender)
     assert len(local.samples) == 20
     assert peer.samples() == expected()
+
+
+def test_what_one_sink_refuses_the_others_get(until, sending, peer):
+    """A sample too old for the own store is sent on all the same; the refusal is told at the end."""
+    from ninesight_collector.forward import FanOut
+    from ninesight_store.errors import PermanentError, RetryableError
+
+    sender = sending(peer)
+    strict = RecordingSink([PermanentError("too old", refused=20)])
+    with pytest.raises(PermanentError, match="too old"):
+        FanOut([strict, sender]).write(floats())
+    drained(until, sender)
+    assert peer.samples() == expected()
+    with pytest.raises(RetryableError):
+        FanOut([RecordingSink([RetryableError("busy")]), sender]).write(floats(start=1))
+    assert sender._spool.state().records == 0

@@ -14,7 +14,7 @@ from functools import partial
 
 import anyio.to_thread
 from ninesight_store.contract import Sink
-from ninesight_store.errors import PermanentError, RetryableError
+from ninesight_store.errors import LateError, PermanentError, RetryableError
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -116,6 +116,12 @@ class Receiver:
         try:
             if len(batch):
                 self._sink.write(batch)
+        except LateError as error:
+            # The others are on the disk: a partial success, not to be sent again.
+            self._counters.add("rejected_samples_total", error.refused, source="otlp", reason="late")
+            translated.refusals.add("late", str(error), error.refused)
+            self._done(error.kept, translated.refusals)
+            return accepted(translated.refusals, kind)
         except PermanentError as error:
             self._counters.add("rejected_samples_total", len(batch), source="otlp", reason="sink")
             self._error = str(error)

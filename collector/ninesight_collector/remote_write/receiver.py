@@ -12,10 +12,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from functools import partial
+from typing import NamedTuple
 
 import anyio.to_thread
+import numpy as np
 from ninesight_store.contract import Batch, Sink
-from ninesight_store.errors import PermanentError, RetryableError
+from ninesight_store.errors import LateError, PermanentError, RetryableError
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
@@ -38,6 +40,17 @@ PATH = "/api/v1/write"
 _RETRY_AFTER_S = 1
 _KEY = "remote_write_receiver.body_bytes_max"
 _VERSIONS = {"prometheus.WriteRequest": 1, "io.prometheus.write.v2.Request": 2}
+
+
+class Kept(NamedTuple):
+    """How much of a request is on the disk."""
+
+    samples: int
+    histograms: int
+    exemplars: int
+
+
+_NOTHING = Kept(0, 0, 0)
 
 
 class WriteReceiver:
@@ -93,7 +106,7 @@ class WriteReceiver:
             return await anyio.to_thread.run_sync(partial(self._take, body, version))
         except BodyError as error:
             self._error = str(error)
-            return _refused(error.status, str(error), _written(None))
+            return _refused(error.status, str(error), _written(_NOTHING))
         finally:
             self._gate.leave()
 
@@ -114,10 +127,14 @@ class WriteReceiver:
         try:
             if len(batch) or batch.metadata or len(batch.exemplars):
                 self._sink.write(batch)
+        except LateError as error:
+            self._counters.add("rejected_samples_total", error.refused, source="remote_write", reason="late")
+            refusals.add("late", str(error), error.refused)
+            return self._done(_kept_of(batch, error), refusals)
         except PermanentError as error:
             self._counters.add("rejected_samples_total", len(batch), source="remote_write", reason="sink")
             self._error = str(error)
-            return _refused(400, str(error), _written(None))
+            return _refused(400, str(error), _written(_NOTHING))
         except RetryableError as error:
             self._error = str(error)
             return _later(f"{error}; send the same again")
@@ -126,16 +143,16 @@ class WriteReceiver:
             _log.exception("the sink broke on %d samples", len(batch))
             self._error = f"the sink broke: {type(error).__name__}"
             return _later("the samples could not be kept; send the same again")
-        return self._done(batch, refusals)
+        return self._done(_all_of(batch), refusals)
 
-    def _done(self, batch: Batch, refusals: Refusals) -> Response:
-        self._counters.add("received_samples_total", len(batch), source="remote_write")
+    def _done(self, kept: Kept, refusals: Refusals) -> Response:
+        samples = kept.samples + kept.histograms
+        self._counters.add("received_samples_total", samples, source="remote_write")
         self._last_ms = self._now_ms()
         self._error = refusals.text()
         if refusals:
-            text = f"{len(batch)} samples were written; {refusals.text()}"
-            return _refused(400, text, _written(batch))
-        return Response(status_code=204, headers=_written(batch))
+            return _refused(400, f"{samples} samples were written; {refusals.text()}", _written(kept))
+        return Response(status_code=204, headers=_written(kept))
 
 
 def version_of(headers: Mapping[str, str]) -> int:
@@ -170,11 +187,21 @@ def routes(
     return [Route(PATH, WriteReceiver(sink, settings, counters, now_ms).answer, methods=["POST"])]
 
 
-def _written(batch: Batch | None) -> dict[str, str]:
+def _all_of(batch: Batch) -> Kept:
+    return Kept(len(batch.timestamps), len(batch.histograms), len(batch.exemplars))
+
+
+def _kept_of(batch: Batch, error: LateError) -> Kept:
+    """Return what is left of a batch without the `refused` oldest of its samples."""
+    times = np.sort(np.concatenate((batch.timestamps, batch.histograms.timestamps)))
+    newest = times[min(error.refused, len(times)) - 1]
+    samples = int((batch.timestamps > newest).sum())
+    exemplars = int((batch.exemplars.timestamps > newest).sum())
+    return Kept(samples, error.kept - samples, exemplars)
+
+
+def _written(kept: Kept) -> dict[str, str]:
     """Return the headers that say what was kept: a sender tells 2.0 from 1.0 by them."""
-    kept = (
-        (0, 0, 0) if batch is None else (len(batch.timestamps), len(batch.histograms), len(batch.exemplars))
-    )
     names = ("Samples", "Histograms", "Exemplars")
     return {
         f"X-Prometheus-Remote-Write-{name}-Written": str(count)
@@ -187,4 +214,4 @@ def _refused(status: int, text: str, headers: Mapping[str, str]) -> Response:
 
 
 def _later(text: str) -> Response:
-    return _refused(503, text, {**_written(None), "Retry-After": str(_RETRY_AFTER_S)})
+    return _refused(503, text, {**_written(_NOTHING), "Retry-After": str(_RETRY_AFTER_S)})
