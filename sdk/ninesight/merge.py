@@ -5,10 +5,13 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Iterable
 
-from ninesight.contract import Exemplar, Family, HistogramPoint, Kind, NumberPoint, Snapshot
+from ninesight.contract import OTHER, Exemplar, Family, HistogramPoint, Kind, Labels, NumberPoint, Snapshot
 from ninesight.histogram import Histogram
 
-__all__ = ["counts_only", "merged"]
+__all__ = ["bounded", "counts_only", "merged"]
+
+_WORDS = frozenset(("outcome", "served_by", "direction", "result", "basis"))
+"""Labels whose values are words of ours: they cannot grow in number."""
 
 _ACROSS: dict[str, Callable[[float, float], float]] = {
     "sum": lambda one, other: one + other,
@@ -40,6 +43,42 @@ def counts_only(snapshot: Snapshot) -> Snapshot:
     """Return what outlives its process: counters and histograms."""
     families = tuple(family for family in snapshot.families if family.kind is not Kind.GAUGE)
     return snapshot._replace(families=families)
+
+
+def bounded(snapshot: Snapshot, points_max: int, *, buckets_max: int = 1024) -> Snapshot:
+    """Return a snapshot with at most about `points_max` points a family: the first stay, the rest are `__other__`.
+
+    Budgets hold within a process; this holds over any number of them. Sums are kept.
+    """
+    families = (
+        _cut(family, points_max, buckets_max)
+        if len(family.numbers) + len(family.histograms) > points_max
+        else family
+        for family in snapshot.families
+    )
+    return snapshot._replace(families=tuple(families))
+
+
+def _cut(family: Family, points_max: int, buckets_max: int) -> Family:
+    """Keep the first points, and the sum of the others as `__other__`. A family holds points of one sort."""
+    numbers: dict[Labels, float] = {}
+    for labels, number in family.numbers[points_max:]:
+        place = _other(labels)
+        numbers[place] = numbers.get(place, 0.0) + number
+    histograms: dict[Labels, HistogramPoint] = {}
+    for point in family.histograms[points_max:]:
+        moved = point._replace(labels=_other(point.labels))
+        known = histograms.get(moved.labels)
+        histograms[moved.labels] = moved if known is None else _sum(known, moved, buckets_max)
+    kept = family._replace(numbers=family.numbers[:points_max], histograms=family.histograms[:points_max])
+    rest = family._replace(
+        numbers=tuple(NumberPoint(*item) for item in numbers.items()), histograms=tuple(histograms.values())
+    )
+    return _both(kept, rest, buckets_max, lambda _: None)
+
+
+def _other(labels: Labels) -> Labels:
+    return tuple((name, value if name in _WORDS else OTHER) for name, value in labels)
 
 
 def _both(one: Family, other: Family, buckets_max: int, refused: Callable[[str], None]) -> Family:

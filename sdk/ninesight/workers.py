@@ -31,12 +31,15 @@ from ninesight.contract import Snapshot
 from ninesight.errors import RetryableError
 from ninesight.faults import Faults
 from ninesight.handles import Handles
-from ninesight.merge import counts_only, merged
+from ninesight.merge import bounded, counts_only, merged
 
 __all__ = ["PUBLISH_S", "Workers"]
 
 PUBLISH_S = 0.25
 """Seconds within which a worker's totals are there for the others to read."""
+
+RETIRED_POINTS_MAX = 20_000
+"""Series of one metric that are remembered of the dead; further ones become `__other__`."""
 
 _IDLE_S = 0.75
 _LOCK_WAIT_S = 5.0
@@ -52,6 +55,7 @@ class Workers:
         faults: Faults,
         *,
         buckets_max: int = 1024,
+        retired_points_max: int = RETIRED_POINTS_MAX,
         now_ns: Callable[[], int] = time.time_ns,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
@@ -61,6 +65,7 @@ class Workers:
         self._folder = Path(folder)
         self._faults = faults
         self._buckets_max = buckets_max
+        self._retired_points_max = retired_points_max
         self._clock = clock
         self._sleep = sleep
         self._lock = threading.RLock()
@@ -173,6 +178,7 @@ class Workers:
             counts = counts_only(found[0])
             both = [counts] if whole is None else [whole, counts]
             whole = merged(both, buckets_max=self._buckets_max, refused=self._refused)
+            whole = bounded(whole, self._retired_points_max, buckets_max=self._buckets_max)
             added.add(path.stem)
         if whole is not None:
             self._replace("retired", encode(whole, added=sorted(added & {path.stem for path in dead})))

@@ -164,6 +164,41 @@ def test_a_fold_that_is_killed_neither_loses_nor_doubles(tmp_path, crash, monkey
     assert faults.internal_errors == 0
 
 
+def test_the_dead_are_remembered_within_a_bound(tmp_path):
+    """Fifty generations, each with labels of its own: the sum is exact, the file is not larger for it."""
+    faults = Faults()
+
+    def generation(step):
+        labels = (("model", "m"), ("tenant", f"t{step}"), ("outcome", "ok"))
+        histogram = histogram_of([float(step + 1)])
+        return Snapshot(
+            1,
+            2,
+            {},
+            (
+                Family("model_requests_total", Kind.COUNTER, "", "R.", (NumberPoint(labels, 1.0),)),
+                Family("h", Kind.HISTOGRAM, "s", "H.", (), (HistogramPoint(labels, histogram),)),
+            ),
+        )
+
+    sizes = []
+    for step in range(50):
+        worker = workers.Workers(str(tmp_path), faults, retired_points_max=10)
+        worker.publish(lambda step=step: generation(step))
+        worker.forget()
+        sizes.append(sum(path.stat().st_size for path in tmp_path.iterdir()))
+    watcher = workers.Workers(str(tmp_path), faults, retired_points_max=10)
+    requests, durations = watcher.merged(lambda: Snapshot(1, 2, {}, ())).families
+    watcher.forget()
+    assert sum(point.value for point in requests.numbers) == 50
+    assert len(requests.numbers) == len(durations.histograms) == 11
+    other = (("model", "__other__"), ("tenant", "__other__"), ("outcome", "ok"))
+    assert dict(requests.numbers)[other] == 40
+    assert sum(point.value.count for point in durations.histograms) == 50
+    assert {point.labels: point.value for point in durations.histograms}[other].count == 40
+    assert max(sizes) < 2 * sizes[12]
+
+
 def test_a_broken_file_costs_its_own_counts_only(tmp_path):
     """A power cut may leave one: told once, removed with its worker, the others answer."""
     faults = Faults()
