@@ -1,6 +1,7 @@
 """Readers beside a writer: what each of them may see at any moment, and a process that looks.
 
-    races.py PATH COUNTERS SEED      reads until the writer has ended; prints how many answers were right
+    races.py PATH COUNTERS SEED read     reads until the writer has ended; prints how many answers were right
+    races.py PATH COUNTERS SEED upkeep   seals, merges and drops until the writer has ended, or until it is killed
 
 A plan is a list of batches and a list of questions. The answers after each batch come from the `MemoryStore`. The
 writer counts in shared memory which batches it began and which are acknowledged; an answer is right if it is the
@@ -29,8 +30,8 @@ RETAIN_AT = 9 * HOUR_MS
 OLDEST = RETAIN_AT - SETTINGS.retention_ms
 """Retention is asked for at this one time: what the questions ask for is never dropped, what is older always is."""
 SAMPLES_MAX = 1000
-BEGUN, DONE, ENDED, READS = range(4)
-"""Numbers in the shared memory; reads are counted from READS on, one number a reader."""
+BEGUN, DONE, ENDED, TURNS, READS = range(5)
+"""Numbers in the shared memory: batches, turns of upkeep begun; reads are counted from READS on, one number a reader."""
 COUNTERS = 16
 
 QUESTIONS = [
@@ -46,7 +47,7 @@ QUESTIONS = [
 class Plan:
     """Batches, the time of upkeep after each, and every right answer."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, *, answers: bool = True) -> None:
         steps = History(seed, 220).steps
         self.batches = [
             step.batches[0] for step in steps if step.verb == "write" and len(step.batches[0]) < SAMPLES_MAX
@@ -54,7 +55,7 @@ class Plan:
         self.times = [int(max(batch.timestamps.max(initial=0), 0)) for batch in self.batches]
         model = MemoryStore()
         self._answers = [self._all(model)]
-        for batch in self.batches:
+        for batch in self.batches if answers else ():
             model.write(batch)
             self._answers.append(self._all(model))
 
@@ -109,9 +110,23 @@ def look(store, plan, counters, reader, dice):
     return right, wrong
 
 
+def upkeep(store, plan, counters):
+    """Seal, merge and retain without a pause until the writer has ended."""
+    while not counters[ENDED]:
+        counters[TURNS] += 1
+        at_ms = plan.times[max(0, counters[DONE] - 1)] + HOUR_MS
+        store.seal(at_ms)
+        store.merge(at_ms)
+        store.retain(RETAIN_AT)
+
+
 def main():
     path, shared, seed = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
-    plan, counters = Plan(seed), Counters(shared)
+    plan, counters = Plan(seed, answers=sys.argv[4] == "read"), Counters(shared)
+    if sys.argv[4] == "upkeep":
+        with LocalStore(path, SETTINGS) as store:
+            upkeep(store, plan, counters)
+        return
     with LocalStore(path, SETTINGS, read_only=True) as store:
         right, wrong = look(store, plan, counters, 0, random.Random(seed))
     sys.stdout.write(f"{right} {wrong}\n")
