@@ -11,12 +11,13 @@ from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
+from ninesight_store import Cover
 from ninesight_store.contract import Batch, Columns, Labels, Matcher, Metadata, SeriesExemplars, Sink, Source
 from ninesight_store.histograms import take_histograms
 
 from ninesight_query.contract import Answer, Capabilities, Engine, Matrix
 
-__all__ = ["AsWritten", "Halves", "Maintained", "Scattered"]
+__all__ = ["AsWritten", "Halves", "Keeping", "Kept", "Maintained", "Scattered"]
 
 _LATER_MS = 1 << 50
 
@@ -29,6 +30,13 @@ class Maintained(Sink, Source, Protocol):
 
     def merge(self, now_ms: int | None = None) -> object:
         """Join what is sealed and closed at `now_ms`."""
+
+
+class Keeping(Maintained, Protocol):
+    """One that also keeps what it read."""
+
+    def cover(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Cover:
+        """Return the selector's samples of at least the span, as matrices."""
 
 
 class Scattered:
@@ -63,6 +71,14 @@ class Scattered:
     def metadata(self) -> Iterable[Metadata]:
         """Return what is known of each metric."""
         return self._store.metadata()
+
+
+class Kept(Scattered):
+    """The same, read through what the store keeps in memory between queries."""
+
+    def __init__(self, store: Keeping) -> None:
+        super().__init__(store)
+        self.cover = store.cover
 
 
 def _part(batch: Batch, floats: npt.NDArray[np.bool_], points: npt.NDArray[np.bool_]) -> Batch:
