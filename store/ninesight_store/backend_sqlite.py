@@ -28,6 +28,8 @@ _NOT_OURS = (
 )
 _CACHE_KIB = 16_384
 _CHECKPOINT_PAGES = 4000
+_LOG_BYTES_MAX = 32 * 2**20
+"""The log is cut back to this when it begins anew; it outgrows it only while one snapshot (a backup) is held."""
 _READERS_MAX = 32
 
 
@@ -141,6 +143,7 @@ class SqliteBackend:
             run("PRAGMA journal_mode=WAL")
             run("PRAGMA synchronous=FULL")
             run(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}")
+            run(f"PRAGMA journal_size_limit={_LOG_BYTES_MAX}")
             if self._settings.size_bytes_max:
                 page_bytes = run("PRAGMA page_size").fetchone()[0]
                 run(f"PRAGMA max_page_count={max(1, self._settings.size_bytes_max // page_bytes)}")

@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 from ninesight_store import (
+    Batch,
     LocalStore,
     Maintenance,
     MergeReport,
     Metadata,
     RetryableError,
+    SeriesTable,
     StoreConfig,
     StoreSettings,
     labels_of,
@@ -326,3 +328,25 @@ def test_chunks_that_have_nothing_to_join_stay_as_they_are(tmp_path):
         after = samples_of(store.select([], 0, 2**50))
         assert after[labels_of("job3")] == sorted([*before[labels_of("job3")], (3 * HOUR_MS + 1, 7.0)])
     assert verify(path).sound
+
+
+def test_a_log_that_grew_beside_a_long_reader_is_cut_back(tmp_path):
+    """While one snapshot is held the write-ahead log grows; afterwards its room on the disk is given back."""
+    path = tmp_path / "store.db"
+    table = SeriesTable(tuple(labels_of("m", {"i": str(row)}) for row in range(50_000)))
+    rows, values = np.arange(len(table), dtype=np.int32), np.random.default_rng(1).random(len(table))
+    with LocalStore(path) as store:
+
+        def write(times):
+            for tick in times:
+                store.write(Batch(table, rows, np.full(len(rows), tick, np.int64), values))
+
+        write(range(1))
+        log = path.with_name("store.db-wal")
+        with store._database.reading() as connection:
+            connection.execute(sa.select(hot.c.id)).all()
+            write(range(1, 110))
+            grown = log.stat().st_size
+        write(range(110, 160))
+        assert grown > 40 * 2**20
+        assert log.stat().st_size <= 32 * 2**20
