@@ -4,8 +4,9 @@
                               only newer rows since ──► those rows appended
                               else ──► read anew
 
-A cover that reaches the newest data has no end; one of older data is aligned to hours. Sealing, merging and
-retention end all covers. The memory is bounded; the least recently used go first.
+A cover that reaches the newest data has no end; one of older data is aligned to hours. What this process seals and
+merges changes no sample (moves.py); retention, and sealing by another process, end all covers. One that grew
+for an hour is cut to what was asked for meanwhile. The memory is bounded; the least recently used go first.
 """
 
 from __future__ import annotations
@@ -72,13 +73,13 @@ class State:
 
     hot_last: int
     """Highest id of a hot row."""
-    chunk_last: int
-    """Highest id of a chunk: it rises when something was sealed or merged."""
+    moves: int
+    """How often something was sealed, merged or retired (moves.py)."""
     upkeep: int
-    """How often this process sealed, merged or retired."""
+    """How often this process retired something."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Kept:
     """A cover, with what it depends on."""
 
@@ -88,6 +89,10 @@ class Kept:
     state: State
     token: tuple[int, int] | None
     """The database's version when it was last found up to date."""
+    since_ms: int
+    """End of the span asked for when the cover was read, or last cut."""
+    lowest_ms: int
+    """The earliest time that was asked for since."""
 
 
 class CoverCache:
@@ -112,6 +117,7 @@ class CoverCache:
             for kept in self._kept.get(tuple(matchers), ()):
                 if kept.cover.start_ms <= start_ms and end_ms <= kept.cover.end_ms:
                     self._kept.move_to_end(tuple(matchers))
+                    kept.lowest_ms = min(kept.lowest_ms, start_ms)
                     self.hits += 1
                     return kept
             self.misses += 1

@@ -10,38 +10,51 @@ import sqlalchemy as sa
 
 from ninesight_store.catalog import Known
 from ninesight_store.config import HOUR_MS
-from ninesight_store.contract import Matcher
+from ninesight_store.contract import Int64, Matcher
 from ninesight_store.cover import Cover, CoverCache, Kept, State
 from ninesight_store.damage import DamageLog
 from ninesight_store.database import Database
 from ninesight_store.hot_reader import HotMeta, PointPool
 from ninesight_store.matchers import compile_matchers
+from ninesight_store.moves import MOVES, Moves
 from ninesight_store.pieces import POINTS, assemble
 from ninesight_store.reader import Reader, clamped, hours_of, merged
-from ninesight_store.schema import chunks, hot
+from ninesight_store.schema import chunks, hot, info
 from ninesight_store.selection import Selection
-from ninesight_store.sheets import DisorderError, appended, packed, strips_of_run
+from ninesight_store.sheets import DisorderError, Strip, appended, packed, strips_of_run
 from ninesight_store.validation import TIMESTAMP_MS_MAX
 from ninesight_store.watch import Watch
 
 __all__ = ["CoverReader"]
 
 # As plain SQL: every query asks this, and two look-ups of a highest key cost microseconds.
-_SELECT_STATE = f"SELECT (SELECT max(id) FROM {hot.name}), (SELECT max(id) FROM {chunks.name})"  # noqa: S608
+_SELECT_STATE = (
+    f"SELECT (SELECT max(id) FROM {hot.name}), "  # noqa: S608 - our own names
+    f"(SELECT value FROM {info.name} WHERE key = '{MOVES}')"
+)
 
 
 class CoverReader:
     """Hands out covers. Safe to use from many threads."""
 
     def __init__(
-        self, database: Database, reader: Reader, watch: Watch, damage: DamageLog, bytes_max: int
+        self,
+        database: Database,
+        reader: Reader,
+        moves: Moves,
+        watch: Watch,
+        damage: DamageLog,
+        bytes_max: int,
     ) -> None:
         self._database, self._reader, self._watch, self._damage = database, reader, watch, damage
+        self._moves = moves
         self.cache = CoverCache(bytes_max)
         self._upkeep = 0
+        self.anew = 0
+        """Covers that were read from the tables, not brought up to date."""
 
     def changed(self) -> None:
-        """Forget everything: something was sealed, merged or retired."""
+        """Forget everything: something was retired."""
         self._upkeep += 1
         self.cache.clear()
 
@@ -63,15 +76,17 @@ class CoverReader:
             known = self._reader.known(connection)
             over = _aligned(span, _live_from(connection)) if kept is None else kept.cover.span
             selection = known.series.selection(matchers, hours_of(over))
-            hot_last, chunk_last = connection.exec_driver_sql(_SELECT_STATE).one()
-            state = State(hot_last or 0, chunk_last or 0, upkeep)
+            hot_last, moves = connection.exec_driver_sql(_SELECT_STATE).one()
+            state = State(hot_last or 0, moves or 0, upkeep)
             cover = None if kept is None else self._refreshed(connection, known, selection, kept, state)
+            refreshed = kept if cover is not None else None
             if cover is None:
+                self.anew += 1
                 over = _aligned(span, _live_from(connection))
                 selection = known.series.selection(matchers, hours_of(over))
                 cover = self._read(connection, known, selection, over)
         if self._damage.counts()["reads_damaged"] == damaged:
-            self.cache.keep(matchers, Kept(cover, selection.ids, state, token))
+            self.cache.keep(matchers, _kept(cover, selection.ids, state, token, span, refreshed))
         return cover
 
     def _refreshed(
@@ -79,11 +94,11 @@ class CoverReader:
     ) -> Cover | None:
         """Return a kept cover with the rows written since; None if it must be read anew."""
         before = kept.state
-        if (before.chunk_last, before.upkeep) != (state.chunk_last, state.upkeep):
+        if before.upkeep != state.upkeep or not np.array_equal(kept.ids, selection.ids):
             return None
-        if state.hot_last < before.hot_last or not np.array_equal(kept.ids, selection.ids):
+        if not self._moves.lead(before.moves, state.moves, before.hot_last):
             return None
-        if state.hot_last == before.hot_last:
+        if state.hot_last <= before.hot_last:
             return kept.cover
         cover = kept.cover
         query = sa.select(
@@ -121,6 +136,37 @@ class CoverReader:
         histograms = replace(histograms, series=rows, timestamps=points.timestamps, start_timestamps=None)
         sheets = packed(strips_of_run(floats))
         return Cover(selection.labels, start, end, sheets, points.offsets, histograms)
+
+
+def _kept(
+    cover: Cover,
+    ids: Int64,
+    state: State,
+    token: tuple[int, int] | None,
+    span: tuple[int, int],
+    before: Kept | None,
+) -> Kept:
+    """Return what is to be kept of a cover: of one that grew, an hour later only what was asked for since."""
+    if before is None:
+        return Kept(cover, ids, state, token, since_ms=span[1], lowest_ms=span[0])
+    # Rows that were sealed do not come back: what was seen stays seen.
+    state = replace(state, hot_last=max(state.hot_last, before.state.hot_last))
+    if span[1] - before.since_ms < HOUR_MS:
+        return Kept(cover, ids, state, token, before.since_ms, before.lowest_ms)
+    return Kept(_trimmed(cover, before.lowest_ms), ids, state, token, span[1], span[0])
+
+
+def _trimmed(cover: Cover, start_ms: int) -> Cover:
+    """Return a cover without what lies before a time, if that is worth it."""
+    if start_ms < cover.start_ms + HOUR_MS or len(cover.histograms):
+        return cover
+    strips = []
+    for strip in (strip for sheet in cover.sheets for strip in sheet.strips()):
+        ((times, values),) = strip.spans
+        low = int(times.searchsorted(start_ms))
+        if low < len(times):
+            strips.append(Strip(strip.rows, [(times[low:], values[:, low:])]))
+    return replace(cover, start_ms=start_ms, sheets=packed(strips))
 
 
 def _live_from(connection: sa.Connection) -> int:

@@ -80,10 +80,9 @@ class LocalStore:
         cache = RowCache(self.settings.row_cache_bytes_max)
         self._reader = Reader(self._database, self._catalog, cache, self._damage)
         self._watch = Watch(_file_of(self._database.backend))
-        self._covers = CoverReader(
-            self._database, self._reader, self._watch, self._damage, self.settings.cover_cache_bytes_max
-        )
         self._writer = Writer(self._database, self._catalog, self.settings, self._counters, now_ms)
+        covered = (self._database, self._reader, self._writer.moves, self._watch, self._damage)
+        self._covers = CoverReader(*covered, self.settings.cover_cache_bytes_max)
         upkeep = (self._database, self._catalog, self._writer, self.settings, self._damage)
         self._sealer, self._merger = Sealer(*upkeep), Merger(*upkeep)
         self._retention = Retention(*upkeep)
@@ -158,7 +157,6 @@ class LocalStore:
             report = seal()
             if report.rows:
                 self._retention.drop_unused()
-                self._covers.changed()
         self._counters.add("rows_sealed", report.rows)
         self._counters.add("conflicts", report.conflicts)
         return report
@@ -169,7 +167,6 @@ class LocalStore:
             report = self._merger.merge(self._at(now_ms))
             if report.chunks_before:
                 self._retention.drop_unused()
-                self._covers.changed()
         self._counters.add("chunks_merged", report.chunks_before)
         self._counters.add("conflicts", report.conflicts)
         return report

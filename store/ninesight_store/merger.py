@@ -145,7 +145,7 @@ class Merger:
                 raise ConflictError("another process merged these chunks")
             connection.execute(sa.insert(chunks), chunk_rows(drafts, registry, level=1))
 
-        self._writer.alone(replace)
+        self._writer.move(replace)
         return drafts, samples
 
     def _encoded(

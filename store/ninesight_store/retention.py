@@ -13,6 +13,7 @@ from ninesight_store.config import HOUR_MS, StoreSettings
 from ninesight_store.damage import LAYOUT, DamageLog
 from ninesight_store.database import Database
 from ninesight_store.exemplar_table import ExemplarWriter
+from ninesight_store.moves import raise_moves
 from ninesight_store.registry import Registry
 from ninesight_store.reports import RetainReport
 from ninesight_store.schema import chunks, exemplars, hot, info, layouts, series
@@ -127,6 +128,8 @@ class Retention:
                 nonlocal found
                 found = [(number, count) for number, count in connection.execute(query)]
                 _delete(connection, table, [number for number, _ in found])
+                if found:
+                    raise_moves(connection)
 
             self._writer.alone(work)
             rows, samples = rows + len(found), samples + sum(count for _, count in found)

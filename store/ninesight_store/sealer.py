@@ -85,7 +85,7 @@ class Sealer:
         for hour in hours:
             while (step := self._step(hour)) is not None:
                 try:
-                    self._writer.alone(_Replacement(step))
+                    self._writer.move(_Replacement(step), max(step.ids))
                 except ConflictError:
                     conflicts += 1
                     break

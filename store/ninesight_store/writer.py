@@ -18,6 +18,7 @@ from ninesight_store.exemplars import fitting
 from ninesight_store.group_commit import GroupCommit, Pending
 from ninesight_store.hot import HotDraft, drafts_of
 from ninesight_store.late import without_late
+from ninesight_store.moves import Moves
 from ninesight_store.registry import Registry
 from ninesight_store.schema import hot, metadata
 from ninesight_store.validation import check_batch, check_metadata, check_table
@@ -42,6 +43,7 @@ class Writer:
         self._database, self._catalog, self._settings, self._counters = database, catalog, settings, counters
         self._commits = GroupCommit(self._commit_or_forget, settings)
         self._registry = Registry()
+        self.moves = Moves()
         self._exemplars = ExemplarWriter(settings)
         self._metadata: dict[str, Metadata] = {}
         self._checked: dict[int, SeriesTable] = {}
@@ -66,6 +68,10 @@ class Writer:
             except BaseException:
                 self._registry.forget()
                 raise
+
+    def move(self, work: Callable[[sa.Connection, Registry], None], row_last: int = 0) -> None:
+        """Like `alone`, for work that only moves samples: hot rows with ids up to `row_last`, or chunks."""
+        self.moves.do(self.alone, work, row_last)
 
     def _check(self, batch: Batch) -> None:
         try:

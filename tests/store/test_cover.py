@@ -105,6 +105,42 @@ def test_what_is_late_or_written_again_is_seen(store):
     check(store, ALL, 0, 9 * HOUR)
 
 
+def test_sealing_and_merging_here_change_nothing(store):
+    """What this process seals and merges is not read again, before and after more was written."""
+    for hour in range(4):
+        for k in range(4):
+            store.write(tick(range(5), hour * HOUR + k * 10_000, step=2))
+            check(store, ALL, 0, 9 * HOUR)
+        store.seal((hour + 1) * HOUR)
+        check(store, ALL, 0, 9 * HOUR)
+        store.merge((hour + 1) * HOUR)
+        check(store, ALL, 0, 9 * HOUR)
+    assert store._covers.cache.misses == 1
+    assert store._covers.anew == 1
+
+
+def test_rows_that_were_sealed_unseen_are_read(store):
+    """A row that was written and sealed since the last look is not lost to the cover."""
+    store.write(tick(range(5), 10_000))
+    check(store, ALL, 0, 9 * HOUR)
+    store.write(tick(range(5), 20_000))
+    store.seal(HOUR)
+    assert len(next(iter(samples_of_cover(check(store, ALL, 0, 9 * HOUR), 0, HOUR).values()))) == 2
+    assert store._covers.anew == 2
+
+
+def test_a_cover_is_cut_to_what_is_asked_for(store):
+    """Windows that move on leave the past behind; a longer window still gets all."""
+    newest = 0
+    for k in range(120):
+        newest = k * 120_000
+        store.write(tick(range(3), newest))
+        cover = check(store, ALL, newest - 300_000, newest)
+    assert cover.start_ms > newest - 2 * HOUR - 600_000
+    assert store._covers.anew == 1
+    check(store, ALL, 0, newest)
+
+
 def test_new_series_are_seen(store):
     """A series that appears later is in the cover of a selector that was asked before."""
     store.write(tick(range(3), HOUR))
@@ -124,6 +160,8 @@ def test_other_processes_are_seen(store, url):
         check(store, ALL, 0, 9 * HOUR)
         other.merge(9 * HOUR)
         check(store, ALL, 0, 9 * HOUR)
+        other.retain(20 * 24 * HOUR)
+        assert not check(store, ALL, 0, 9 * HOUR).labels
 
 
 def test_what_was_retired_is_gone(store):
