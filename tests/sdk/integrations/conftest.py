@@ -196,6 +196,15 @@ def fields(data):
     return found
 
 
+def members_of(session):
+    """The processes of a session; where there is no /proc, its leader alone."""
+    found = [int(folder.name) for folder in Path("/proc").glob("[0-9]*")] or [session]
+    for pid in found:
+        with contextlib.suppress(ProcessLookupError):
+            if os.getsid(pid) == session:
+                yield pid
+
+
 @pytest.fixture
 def serve(until):
     """`serve(folder, "-m", "uvicorn", ...)` starts Python with `{port}` filled in; returns a client of it."""
@@ -237,6 +246,8 @@ def serve(until):
             os.killpg(process.pid, signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(20)
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
+        # A framework's workers may be groups of their own; the session is still the one we started.
+        for pid in members_of(process.pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         process.wait(20)
