@@ -48,10 +48,9 @@ class Aggregator:
                     taken = take(slot.values)
                     calls[slot.point] += taken
                     self.taken += len(taken)
-                    if slot.gap < FAR:
-                        # The pick is so many calls nearer. A call that ends just now may be picked twice or not at all.
-                        slot.gap = max(0, slot.gap - len(taken))
-                        slot.until = min(slot.limit, slot.gap)
+                    slot.taken += len(taken)
+                    if slot.pick < FAR:
+                        slot.aim()
                     longest = max(longest, len(taken))
                 more = take(buffer.events)
                 events += more

@@ -121,10 +121,12 @@ def _unusual(slot: Slot, elapsed: float) -> None:
     if keeper is None:
         return
     why = "slow"
-    if size >= slot.gap:
+    if slot.taken + size >= slot.pick:
         why = "random"
-        slot.gap = size + 1 + keeper.next_gap()
-        slot.until = min(slot.limit, slot.gap)
+        slot.draw(keeper.next_gap())
+    elif elapsed < series.slow_s:
+        slot.aim()  # The pick lies further on: a drain came between.
+        return
     keeper.plain(series, running_call(series.buffers), elapsed, ("ok", why, ""))
 
 
@@ -150,6 +152,7 @@ def _judged(fn: Callable[..., Any], target: Target, judge: Judge) -> Callable[..
 def _coroutine(fn: Callable[..., Any], target: Target, judge: Judge) -> Callable[..., Any]:
     """Wrap a coroutine function; the call runs from the first step to the last."""
     fixed = target.fixed
+    plain = judge.plain
 
     async def observed(*args: Any, **kwargs: Any) -> Any:
         point = fixed or target.of(args, kwargs)
@@ -160,7 +163,10 @@ def _coroutine(fn: Callable[..., Any], target: Target, judge: Judge) -> Callable
         except BaseException as error:
             judge.failed(call, error)
             raise
-        judge.answered(call, result)
+        if plain:
+            call.end()
+        else:
+            judge.answered(call, result)
         return result
 
     return observed

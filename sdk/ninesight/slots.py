@@ -44,13 +44,15 @@ _LIMIT_MIN = 1024
 class Slot:
     """One observation point on one thread."""
 
-    __slots__ = ("call", "dropped", "gap", "limit", "point", "start", "until", "values")
+    __slots__ = ("call", "dropped", "limit", "pick", "point", "start", "taken", "until", "values")
 
     def __init__(self, point: Point, limit: int, gap: int) -> None:
         self.point = point
         self.limit = limit
-        self.gap = gap
-        """Length of `values` at which the next random pick for a trace is due."""
+        self.taken = 0
+        """Values that the aggregator has taken so far: with the length of `values`, how many calls there were."""
+        self.pick = gap
+        """Number of the call that is the next random pick for a trace; FAR while none is drawn."""
         self.until = min(limit, gap)
         """Length of `values` up to which a call is nothing special."""
         self.start: float | None = None
@@ -60,6 +62,16 @@ class Slot:
         self.values: list[float] = []
         """Durations in seconds of calls that ended well and asked for nothing special."""
         self.dropped = 0
+
+    def draw(self, gap: int) -> None:
+        """Have the call after `gap` others be the next random pick."""
+        # In this order: a drain in between makes the pick come early, never late.
+        self.pick = FAR if gap >= FAR else self.taken + len(self.values) + gap
+        self.aim()
+
+    def aim(self) -> None:
+        """Set `until` as the pick and the bound say. Any thread: what it gets wrong is put right at the next look."""
+        self.until = min(self.limit, max(0, self.pick - self.taken))
 
 
 class Point:
@@ -213,15 +225,14 @@ class Buffers:
             buffer.limit = limit
             for slot in buffer.slots[:]:
                 slot.limit = limit
-                slot.until = min(limit, slot.gap)
+                slot.aim()
 
     def keep(self, keeper: Keeper | None) -> None:
         """Have calls worth a trace kept from now on, or none with None."""
         self.keeper = keeper
         for buffer in self.threads[:]:
             for slot in buffer.slots[:]:
-                slot.gap = FAR if keeper is None else keeper.next_gap()
-                slot.until = min(slot.limit, slot.gap)
+                slot.draw(FAR if keeper is None else keeper.next_gap())
 
     def clear(self) -> None:
         """Forget everything, other threads' buffers too. For the child after a fork."""
