@@ -44,21 +44,27 @@ class PostgresServer:
 
     def start(self):
         """Start the server and wait until it answers."""
-        log = (self.folder / "log").open("ab")
-        # Processes are killed here, never the machine: what the server wrote survives them without fsync.
-        options = ["-c", "fsync=off", "-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="]
-        command = [self.binaries / "postgres", "-D", self.data, "-p", str(self.port), *options]
-        with log:
-            self.process = subprocess.Popen(self._prefix() + command, stdout=log, stderr=log, cwd="/")
+        self.process = self._launched()
         deadline = time.monotonic() + 60
         while True:
             try:
                 self.connect("postgres").close()
                 return
             except psycopg.OperationalError:
-                assert self.process.poll() is None, (self.folder / "log").read_text()
                 assert time.monotonic() < deadline, "PostgreSQL did not start"
+                if self.process.poll() is not None:
+                    # After kill -9 the old server's children may outlive it for a moment.
+                    log = (self.folder / "log").read_text()
+                    assert "is still in use" in log[-2000:], log
+                    self.process = self._launched()
                 time.sleep(0.05)
+
+    def _launched(self):
+        # Processes are killed here, never the machine: what the server wrote survives them without fsync.
+        options = ["-c", "fsync=off", "-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="]
+        command = [self.binaries / "postgres", "-D", self.data, "-p", str(self.port), *options]
+        with (self.folder / "log").open("ab") as log:
+            return subprocess.Popen(self._prefix() + command, stdout=log, stderr=log, cwd="/")
 
     def stop(self, how=signal.SIGINT):
         """Stop it (fast shutdown) and wait."""

@@ -15,7 +15,7 @@ from ninesight_store.growing import Growing
 from ninesight_store.histograms import gather_slices
 from ninesight_store.selection import Selection
 
-__all__ = ["Layout", "LayoutTable", "layout_blob", "layout_digest"]
+__all__ = ["Layout", "LayoutTable", "distinct_ids", "layout_blob", "layout_digest"]
 
 
 def layout_blob(ids: Int64) -> bytes:
@@ -45,6 +45,16 @@ class Layout:
     def distinct(self) -> bool:
         """Whether each series stands once."""
         return len(np.unique(self.ids)) == len(self.ids)
+
+
+def distinct_ids(ids: Int64) -> Int64:
+    """Return the distinct ids, ascending. They are dense: marking them is many times faster than sorting."""
+    if not len(ids):
+        return ids
+    low = int(ids.min())
+    there = np.zeros(int(ids.max()) - low + 1, np.bool_)
+    there[ids - low] = True
+    return np.flatnonzero(there) + low
 
 
 class LayoutTable:
@@ -137,4 +147,4 @@ class LayoutTable:
     def series_in(self, numbers: Iterable[int]) -> Int64:
         """Return the distinct series ids of these layouts, ascending."""
         pieces = [self._by_number[number].ids for number in numbers]
-        return np.unique(np.concatenate(pieces)) if pieces else np.zeros(0, np.int64)
+        return distinct_ids(np.concatenate(pieces)) if pieces else np.zeros(0, np.int64)

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from ninesight_store.catalog import Catalog
 from ninesight_store.config import HOUR_MS, StoreSettings
+from ninesight_store.contract import Int64
 from ninesight_store.damage import LAYOUT, DamageLog
 from ninesight_store.database import Database
 from ninesight_store.exemplar_table import ExemplarWriter
@@ -74,7 +75,7 @@ class Retention:
             unused = sorted(set(known.layouts.numbers()) - used)
             traced = connection.execute(sa.select(exemplars.c.series_id).distinct()).scalars()
             alive = np.concatenate([known.layouts.series_in(used), np.fromiter(traced, np.int64)])
-            empty = np.setdiff1d(known.series.numbers(), alive).tolist()
+            empty = _without(known.series.numbers(), alive).tolist()
             if self._damage.ids(LAYOUT):
                 empty = []  # Which series a damaged layout holds cannot be told.
             _delete(connection, layouts, unused)
@@ -135,6 +136,15 @@ class Retention:
             rows, samples = rows + len(found), samples + sum(count for _, count in found)
             if len(found) < _STEP_MAX:
                 return rows, samples
+
+
+def _without(numbers: Int64, gone: Int64) -> Int64:
+    """Return the numbers that are not among the others; ids are dense, so they are marked, not sorted."""
+    if not len(numbers) or not len(gone):
+        return numbers
+    there = np.zeros(max(int(numbers[-1]), int(gone.max())) + 1, np.bool_)
+    there[gone] = True
+    return numbers[~there[numbers]]
 
 
 def _delete(connection: sa.Connection, table: sa.Table, numbers: Sequence[int]) -> None:

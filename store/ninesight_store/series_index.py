@@ -125,7 +125,7 @@ class SeriesIndex:
     def only(self, ids: Int64, generation: int) -> SeriesIndex:
         """Return an index of those of the series whose ids are given, ascending."""
         with self._lock:
-            slots = np.flatnonzero(np.isin(self._ids.all(), ids, assume_unique=True))
+            slots = np.flatnonzero(selection_of((), np.asarray(ids, np.int64)).among(self._ids.all()))
             labels = self._labels_at(slots)
             first, last = self._first.all()[slots], self._last.all()[slots]
             numbers = self._ids.all()[slots]
