@@ -125,8 +125,10 @@ class Client:
         for q in (0.5, 0.9, 0.99):
             place = max(1, math.ceil(q * len(served))) - 1
             low, high = self.quantile(q, model=model, **labels)
-            # Server time is within the client's, request by request: so is each of its quantiles.
-            assert low <= waited[place], (q, low, waited[place])
+            # Server time is within the client's, request by request, and so is each of its quantiles; but for a
+            # pause of the machine after the last byte has left: the client has its answer, the call still runs.
+            pause_s = 0.02 if q < 0.99 else 0.2
+            assert low <= waited[place] + pause_s, (q, low, waited[place])
             assert high >= least[place] * 0.99, (q, high, least[place])
 
 

@@ -1,34 +1,42 @@
 """Ray Serve, BentoML and MLServer, each in the environment that `make frameworks` made, judged by the client's log."""
 
 import tempfile
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
-BATCHES = [1, 2, 3, 1, 5, 8, 2, 1, 3, 13] * 2
+TOO_MANY = 40
+BATCHES = [*[1, 2, 3, 1, 5, 8, 2, 1, 3, 13] * 2, TOO_MANY, TOO_MANY]
 
 
-def check(client, until, count, seconds_of):
-    """What all three share: requests, predictions, stages and percentiles are the client's own."""
-    until(lambda: client.total("model_requests_total", model="sentiment", outcome="ok") == count, 60.0)
-    assert client.total("model_predictions_total", model="sentiment") == sum(BATCHES)
-    until(
-        lambda: (
-            client.total("model_stage_duration_seconds_count", model="sentiment", stage="inference") == count
+def check(client, until, rows_of, answers):
+    """What all three share: outcomes, predictions, stages and percentiles are the client's own."""
+    assert Counter(status for _, status, _ in client.log) == answers
+    served = [rows_of(body) for body, status, _ in client.log if status == 200]
+    for outcome, count in (("ok", len(served)), ("shed", len(client.log) - len(served))):
+        until(
+            lambda outcome=outcome, count=count: (
+                client.total("model_requests_total", model="sentiment", outcome=outcome) == count
+            ),
+            60.0,
         )
-    )
+    assert client.total("model_requests_total", model="sentiment") == len(client.log)
+    assert client.total("model_predictions_total", model="sentiment") == sum(served)
+    inference = {"model": "sentiment", "stage": "inference"}
+    until(lambda: client.total("model_stage_duration_seconds_count", **inference) == len(served))
     assert client.total("model_ready", model="sentiment") == 1
     assert client.total("model_loaded", model="sentiment") == 1
     assert client.total("model_requests_in_flight", model="sentiment") == 0
-    client.check_durations("sentiment", seconds_of)
+    client.check_durations("sentiment", lambda body: 0.01 * rows_of(body))
 
 
 def texts(count):
     return {"texts": ["text"] * count}
 
 
-def seconds_of(body):
-    return 0.01 * len(body["texts"])
+def texts_of(body):
+    return len(body["texts"])
 
 
 RAY = """
@@ -55,7 +63,7 @@ def ray_files():
 
 @pytest.mark.timeout(300)
 def test_ray_serve_counts_over_its_replicas(example, framework, ray_files, serve, until):
-    """Two replicas, each an actor's process; a shed request by the exception's status. One CPU, no dashboard."""
+    """Two replicas, each an actor's process; shed requests by the exception's status. One CPU, no dashboard."""
     client = serve(
         example("rayserve.md"),
         "-c",
@@ -67,14 +75,11 @@ def test_ray_serve_counts_over_its_replicas(example, framework, ray_files, serve
         timeout_s=200.0,
     )
     client.many([("/predict", texts(count)) for count in BATCHES])
-    assert {status for _, status, _ in client.log} == {200}
-    check(client, until, len(BATCHES), seconds_of)
-    assert client.post("/predict", texts(40))[0] == 429
-    until(lambda: client.total("model_requests_total", model="sentiment", outcome="shed") == 1)
+    check(client, until, texts_of, {200: 20, 429: 2})
 
 
 def test_bentoml_counts_over_its_workers(example, framework, serve, until):
-    """The middleware in each worker's process; its metrics beside BentoML's own."""
+    """The middleware in each worker's process, its metrics beside BentoML's own; batches once for the device."""
     python = framework("bentoml")
     client = serve(
         example("bentoml.md"),
@@ -92,12 +97,23 @@ def test_bentoml_counts_over_its_workers(example, framework, serve, until):
         timeout_s=120.0,
     )
     client.many([("/predict", texts(count)) for count in BATCHES])
-    assert {status for _, status, _ in client.log} == {200}
-    check(client, until, len(BATCHES), seconds_of)
+    check(client, until, texts_of, {200: 20, 429: 2})
+    embedder = {"model": "embedder", "version": "3"}
+    client.log = []
+    client.many([("/embed", texts(count)) for count in range(1, 9)], threads=8)
+    assert [status for _, status, _ in client.log] == [200] * 8
+    until(lambda: client.total("model_requests_total", outcome="ok", **embedder) == 8)
+    until(lambda: client.total("model_batch_size_sum", **embedder) == 36)
+    runs = client.total("model_batch_size_count", **embedder)
+    assert 1 <= runs <= 8
+    seconds = client.total("model_accelerator_seconds_total", gpu="cpu", basis="wall", **embedder)
+    assert 0.02 * runs <= seconds <= sum(took for *_, took in client.log)
+    client.check_durations("embedder", lambda body: 0.02)
 
 
-def test_mlserver_counts_its_models(example, framework, serve, until):
-    """The model in the server's process, scraped on the port it opened."""
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_mlserver_counts_its_models(example, framework, serve, until, workers):
+    """The model in the server's process, or in two of its own; scraped on the port that one of them opened."""
     python = framework("mlserver")
     folder = example("mlserver.md")
     (folder / "model-settings.json").write_text('{"name": "sentiment", "implementation": "app.Sentiment"}')
@@ -115,8 +131,7 @@ def test_mlserver_counts_its_models(example, framework, serve, until):
         MLSERVER_HTTP_PORT="{port}",
         MLSERVER_GRPC_PORT="0",
         MLSERVER_METRICS_PORT="0",
-        # Its parallel workers do not start with the uvloop that its own pins let in.
-        MLSERVER_PARALLEL_WORKERS="0",
+        MLSERVER_PARALLEL_WORKERS=workers,
     )
     path = "/v2/models/sentiment/infer"
 
@@ -125,7 +140,8 @@ def test_mlserver_counts_its_models(example, framework, serve, until):
         tensor = {"name": "x", "shape": [count, 4], "datatype": "FP32", "data": data}
         return {"inputs": [tensor]}
 
-    until(lambda: client.total("model_ready", model="sentiment") == 1, 60.0)
+    # Behind the balancer a model is ready when every worker has it.
+    until(lambda: client.post(path, rows(1))[0] == 200, 60.0)
+    client.log = [row for row in client.log if row[1] == 200]
     client.many([(path, rows(count)) for count in BATCHES])
-    assert {status for _, status, _ in client.log} == {200}
-    check(client, until, len(BATCHES), lambda body: 0.01 * body["inputs"][0]["shape"][0])
+    check(client, until, lambda body: body["inputs"][0]["shape"][0], {200: 21, 429: 2})
