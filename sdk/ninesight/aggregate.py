@@ -14,7 +14,7 @@ from ninesight.accelerator import Timer
 from ninesight.events import BATCH, CALL, DEVICE, LOOKUP, OWN, STAGE, TOKENS
 from ninesight.faults import Faults
 from ninesight.series import ModelSeries
-from ninesight.slots import FAR, Buffers, Event, Point, take
+from ninesight.slots import Buffers, Event, Point, take
 
 __all__ = ["Aggregator"]
 
@@ -45,12 +45,9 @@ class Aggregator:
                 # Asked before taking: what a live thread writes later is taken next time.
                 dead = not buffer.alive()
                 for slot in buffer.slots[:]:
-                    taken = take(slot.values)
+                    taken = slot.take()
                     calls[slot.point] += taken
                     self.taken += len(taken)
-                    slot.taken += len(taken)
-                    if slot.pick < FAR:
-                        slot.aim()
                     longest = max(longest, len(taken))
                 more = take(buffer.events)
                 events += more

@@ -75,6 +75,10 @@ class Keeper:
             return 0
         return int(log(1.0 - self._chance.random()) / log(1.0 - self._share))
 
+    def draws(self) -> bool:
+        """Draw for one call whether it is kept by chance."""
+        return self._share > 0.0 and self._chance.random() < self._share
+
     def ended(self, call: Call, outcome: str, duration_s: float, error: BaseException | None) -> None:
         """Look at a call that ended, told as an object."""
         series = call.series
@@ -83,7 +87,7 @@ class Keeper:
             why = "failed"
         elif noted is not None and noted.keep:
             why = "inner"
-        elif self._share > 0.0 and self._chance.random() < self._share:
+        elif self.draws():
             why = "random"
         elif duration_s >= series.slow_s:
             why = "slow"

@@ -121,11 +121,15 @@ def _unusual(slot: Slot, elapsed: float) -> None:
     if keeper is None:
         return
     why = "slow"
-    if slot.taken + size >= slot.pick:
+    if slot.moving:
+        # Amid a drain nobody knows how far the pick is: the same chance is drawn for each call.
+        why = "random" if keeper.draws() else "slow"
+    elif slot.taken + size >= slot.pick:
         why = "random"
         slot.draw(keeper.next_gap())
-    elif elapsed < series.slow_s:
+    else:
         slot.aim()  # The pick lies further on: a drain came between.
+    if why == "slow" and elapsed < series.slow_s:
         return
     keeper.plain(series, running_call(series.buffers), elapsed, ("ok", why, ""))
 

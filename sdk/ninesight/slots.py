@@ -44,13 +44,15 @@ _LIMIT_MIN = 1024
 class Slot:
     """One observation point on one thread."""
 
-    __slots__ = ("call", "dropped", "limit", "pick", "point", "start", "taken", "until", "values")
+    __slots__ = ("call", "dropped", "limit", "moving", "pick", "point", "start", "taken", "until", "values")
 
     def __init__(self, point: Point, limit: int, gap: int) -> None:
         self.point = point
         self.limit = limit
         self.taken = 0
         """Values that the aggregator has taken so far: with the length of `values`, how many calls there were."""
+        self.moving = False
+        """True while the aggregator takes values: `taken` and the length of `values` do not fit each other then."""
         self.pick = gap
         """Number of the call that is the next random pick for a trace; FAR while none is drawn."""
         self.until = min(limit, gap)
@@ -62,6 +64,18 @@ class Slot:
         self.values: list[float] = []
         """Durations in seconds of calls that ended well and asked for nothing special."""
         self.dropped = 0
+
+    def take(self) -> list[float]:
+        """Remove and return the values. For the aggregator."""
+        if self.pick >= FAR:
+            return take(self.values)
+        self.moving = True
+        self.until = 0
+        taken = take(self.values)
+        self.taken += len(taken)
+        self.moving = False
+        self.aim()
+        return taken
 
     def draw(self, gap: int) -> None:
         """Have the call after `gap` others be the next random pick."""

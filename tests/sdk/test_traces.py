@@ -358,3 +358,35 @@ def test_windows_follow_the_clock():
         keeper.settle()
         assert [call.duration_s for call in keeper.take(10)] == ([2.0] if window != 1 else [])
         assert series.slow_s == 0.0
+
+
+def test_the_share_holds_amid_a_drain_that_stalls(monkeypatch):
+    """The aggregator may lose the processor while it takes values: calls meanwhile have the same chance."""
+    from ninesight import slots
+
+    @ninesight.observe(model="stalls")
+    def run():
+        return 1
+
+    with isolated(traces=True, trace_share=0.5, trace_window_s=3600.0, traces_waiting_max=100_000):
+        original = slots.take
+
+        def stalling(values):
+            taken = original(values)
+            if len(taken) > 400:
+                for _ in range(400):
+                    run()
+            return taken
+
+        monkeypatch.setattr(slots, "take", stalling)
+        for _ in range(20):
+            for _ in range(500):
+                run()
+            RUNTIME.aggregator.drain()
+        monkeypatch.undo()
+        RUNTIME.aggregator.drain()
+        calls = ninesight.stats().recorded
+        assert calls > 10_000
+        kept = RUNTIME.buffers.keeper.take(100_000)
+        found = sum(call.why == "random" for call in kept)
+    assert found == pytest.approx(calls * 0.5, abs=6 * (calls * 0.25) ** 0.5)
