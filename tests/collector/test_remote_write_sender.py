@@ -466,3 +466,35 @@ def test_what_one_sink_refuses_the_others_get(until, sending, peer):
     with pytest.raises(RetryableError):
         FanOut([RecordingSink([RetryableError("busy")]), sender]).write(floats(start=1))
     assert sender._spool.state().records == 0
+
+
+def test_a_damaged_record_is_counted_and_the_others_are_sent(until, sending, peer, tmp_path):
+    """A flipped bit on the disk costs its record, never the queue."""
+    sender = sending(peer, start=False, shards=1)
+    for tick in range(3):
+        sender.write(floats(start=tick))
+    (path,) = (tmp_path / "q").glob("*.q")
+    raw = bytearray(path.read_bytes())
+    raw[len(raw) // 2] ^= 4
+    path.write_bytes(raw)
+    sender.start()
+    drained(until, sender)
+    assert peer.samples()[labels_of("m", {"n": "0"})] == [(NOW_MS, 0.0), (NOW_MS + 2000, 2.0)]
+    assert counted(sender, "dropped_samples_total", reason="damaged") == 20
+
+
+def test_a_full_queue_drops_the_oldest_and_says_how_much(until, sending, peer, tmp_path):
+    """Within a small bound the newest stay; what is sent and what is dropped add up to what was written."""
+    rng = np.random.default_rng(9)
+    sender = sending(peer, start=False, shards=1, queue_bytes_max=1 << 20)
+    labels = SeriesTable(tuple(labels_of("m", {"n": str(n)}) for n in range(5000)))
+    rows = np.arange(5000, dtype=np.int32)
+    for tick in range(40):
+        sender.write(Batch(labels, rows, np.full(5000, NOW_MS + tick, np.int64), rng.random(5000)))
+    assert sum(file.stat().st_size for file in (tmp_path / "q").glob("*.q")) <= 1 << 20
+    sender.start()
+    drained(until, sender)
+    dropped = counted(sender, "dropped_samples_total", reason="full")
+    assert 0 < dropped < 200_000
+    assert counted(sender, "sent_samples_total") == 200_000 - dropped
+    assert peer.samples()[labels_of("m", {"n": "0"})][-1][0] == NOW_MS + 39

@@ -17,7 +17,7 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -163,17 +163,14 @@ class RemoteWriter:
 
     def _deliver(self, refs: Sequence[Ref], payloads: Payloads) -> Reply:
         version = self._version
-        bodies = [(ref, self._spool.body(ref)) for ref in refs]
-        for ref, body in bodies:
-            if body is None:
-                self._spool.done([ref])
-        records = [(ref, body) for ref, body in bodies if body is not None]
+        bodies = {ref: self._spool.body(ref) for ref in refs}
+        records = {ref: body for ref, body in bodies.items() if body is not None}
         if not records:
-            return Reply(Outcome.REFUSED, "gone")
+            return self._finish(refs, records, Reply(Outcome.REFUSED, "damaged", "the queue is damaged"))
         try:
-            body = payloads.body([body for _, body in records], version, self._natives)
+            body = payloads.body(list(records.values()), version, self._natives)
         except BodyError as error:
-            return self._drop([ref for ref, _ in records], Reply(Outcome.REFUSED, "damaged", str(error)))
+            return self._finish(refs, {}, Reply(Outcome.REFUSED, "damaged", str(error)))
         reply = self._client.post(body, version)
         if version == 2 and (
             reply.outcome is Outcome.WRONG_VERSION
@@ -181,37 +178,39 @@ class RemoteWriter:
         ):
             self._fall_back(reply)
             return self._deliver(refs, payloads)
-        if reply.outcome is Outcome.SENT:
-            self._sent([ref for ref, _ in records], len(body))
-            return reply
         if reply.outcome is Outcome.LATER:
             return reply
-        if len(records) > 1:
+        if reply.outcome is Outcome.SENT:
+            self._counters.add("remote_write_sent_bytes_total", len(body), target=self.settings.name)
+        elif len(refs) > 1:
             # One bad record must not cost the others that rode with it.
-            for ref, _ in records:
+            for ref in refs:
                 reply = self._deliver([ref], payloads)
                 if reply.outcome is Outcome.LATER:
-                    return reply
+                    break
             return reply
-        return self._drop([ref for ref, _ in records], reply)
+        return self._finish(refs, records, reply)
 
-    def _sent(self, refs: Sequence[Ref], size: int) -> None:
-        self._spool.done(refs)
-        name = self.settings.name
-        self._counters.add("remote_write_sent_samples_total", sum(ref.samples for ref in refs), target=name)
-        self._counters.add("remote_write_sent_bytes_total", size, target=name)
-        self._last_ms, self._error, self._up = self._now_ms(), "", True
-
-    def _drop(self, refs: Sequence[Ref], reply: Reply) -> Reply:
-        self._spool.done(refs)
-        samples, name = sum(ref.samples for ref in refs), self.settings.name
-        # A partial write: the rest was kept, and the receiver says how much that is.
-        kept = min(samples, reply.written[0] + reply.written[1]) if reply.written else 0
+    def _finish(self, refs: Sequence[Ref], records: Collection[Ref], reply: Reply) -> Reply:
+        """Take records from the queue and count what became of them; those not in `records` are damaged."""
+        name, done = self.settings.name, self._spool.done(refs)
+        if not done:
+            # Dropped from the queue meanwhile, or the queue was closed: counted there, or still waiting.
+            return reply
+        whole = sum(ref.samples for ref in done if ref in records)
+        self._dropped("damaged", sum(ref.samples for ref in done if ref not in records))
+        kept = whole
+        if reply.outcome is Outcome.SENT:
+            self._last_ms, self._error, self._up = self._now_ms(), "", True
+        else:
+            # A partial write: the rest was kept, and the receiver says how much that is.
+            kept = min(whole, reply.written[0] + reply.written[1]) if reply.written else 0
+            self._note(reply)
         self._counters.add("remote_write_sent_samples_total", kept, target=name)
-        self._counters.add(
-            "remote_write_failed_samples_total", samples - kept, target=name, reason=reply.reason
-        )
-        self._note(reply)
+        if whole > kept:
+            self._counters.add(
+                "remote_write_failed_samples_total", whole - kept, target=name, reason=reply.reason
+            )
         return reply
 
     def _note(self, reply: Reply) -> None:
@@ -224,9 +223,10 @@ class RemoteWriter:
             _log.warning("%s (%s): %s; %s", self.settings.name, self.settings.where, self._error, fate)
 
     def _dropped(self, reason: str, samples: int) -> None:
-        self._counters.add(
-            "remote_write_dropped_samples_total", samples, target=self.settings.name, reason=reason
-        )
+        if samples:
+            self._counters.add(
+                "remote_write_dropped_samples_total", samples, target=self.settings.name, reason=reason
+            )
 
     def _backoff_s(self, failures: int) -> float:
         longest = min(self.settings.backoff_s_max, self.settings.backoff_s_min * 2.0 ** min(failures - 1, 30))

@@ -47,7 +47,13 @@ class SenderSettings:
                 headers={name: value.get_secret_value() for name, value in config.headers.items()},
                 ca_file=config.ca_file,
             ),
-            SpoolSettings(config.shards, config.queue_bytes_max, config.queue_age_max),
+            SpoolSettings(
+                config.shards,
+                config.queue_bytes_max,
+                config.queue_age_max,
+                # The file being written is never dropped, so it must be a small part of what is allowed.
+                min(16 << 20, config.queue_bytes_max // 8),
+            ),
             config.protocol,
             config.native_histograms,
             config.exemplars,

@@ -145,8 +145,9 @@ class Spool:
             segment = self._segments.get(ref.segment)
             return None if segment is None else segment.read(ref)
 
-    def done(self, refs: Sequence[Ref]) -> None:
-        """Forget records that `take` returned, sent or not."""
+    def done(self, refs: Sequence[Ref]) -> list[Ref]:
+        """Forget records that `take` returned, sent or not, in their order; return those that still waited."""
+        removed: list[Ref] = []
         with self._lock:
             for ref in refs:
                 segment = self._segments.get(ref.segment)
@@ -155,10 +156,11 @@ class Spool:
                 same = segment.shards == self._settings.shards
                 queue = self._waiting[ref.shard] if same else self._old
                 if queue and queue[0] == ref:
-                    queue.popleft()
+                    removed.append(queue.popleft())
                     self._mark(ref, segment.shards)
                     self._finish(ref)
             self._arrived.notify_all()
+        return removed
 
     def state(self) -> SpoolState:
         """Return how full it is."""
