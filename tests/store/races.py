@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import mmap
+import os
 import random
 import struct
 import sys
@@ -76,8 +77,14 @@ class Counters:
     def __init__(self, path: Path) -> None:
         if not path.exists():
             path.write_bytes(bytes(8 * COUNTERS))
+        self._parent = os.getppid()
         self._file = path.open("r+b")
         self._memory = mmap.mmap(self._file.fileno(), 0)
+
+    @property
+    def ended(self):
+        """Whether the writer has ended, or the process that began this one is gone."""
+        return bool(self[ENDED]) or os.getppid() != self._parent
 
     def __getitem__(self, at):
         return struct.unpack_from("<q", self._memory, 8 * at)[0]
@@ -97,7 +104,7 @@ def digest(answer) -> bytes:
 def look(store, plan, counters, reader, dice):
     """Ask until the writer has ended; return (right answers, what was wrong)."""
     right, wrong = 0, []
-    while not counters[ENDED]:
+    while not counters.ended:
         question = dice.randrange(len(QUESTIONS))
         first = counters[DONE]
         answer = digest(QUESTIONS[question](store))
@@ -112,7 +119,7 @@ def look(store, plan, counters, reader, dice):
 
 def upkeep(store, plan, counters):
     """Seal, merge and retain without a pause until the writer has ended."""
-    while not counters[ENDED]:
+    while not counters.ended:
         counters[TURNS] += 1
         at_ms = plan.times[max(0, counters[DONE] - 1)] + HOUR_MS
         store.seal(at_ms)

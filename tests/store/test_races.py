@@ -38,15 +38,14 @@ PATIENCE_S = 120
 
 
 def killed_upkeep(command, counters, dice, kills):
-    """Let a process of its own do the upkeep, and kill it somewhere within its second turn, again and again."""
+    """Let a process of its own do the upkeep, and kill it within its first turn or after it, again and again."""
     while not counters[ENDED]:
-        before = counters[TURNS]
+        enough = counters[TURNS] + (1 + len(kills) % 2)
         with subprocess.Popen([*command, "upkeep"]) as process:
-            while counters[TURNS] < before + 1 and not counters[ENDED]:
+            while counters[TURNS] < enough and not counters[ENDED]:
                 time.sleep(0.001)
-            time.sleep(
-                dice.uniform(0, 0.3)
-            )  # Any moment will do: this is when it dies, not what is waited for.
+            # Any moment will do: this is when it dies, not what is waited for.
+            time.sleep(dice.uniform(0, 0.2))
             process.kill()
         kills.append(counters[TURNS])
 
