@@ -79,8 +79,8 @@ _KEYS = ("series_next", "layout_next", "series_generation", "layout_generation",
 def _note_hours(connection: sa.Connection, known: Known) -> None:
     """Note in index and table which hours the rows and chunks that nobody looked at yet lie in."""
     seen = list(known.layouts.seen)
-    for at, table in enumerate((hot, chunks)):
-        newest = int(connection.execute(_NEWEST[at]).scalar() or 0)
+    last = [int(number or 0) for number in connection.exec_driver_sql(_NEWEST).one()]
+    for at, (table, newest) in enumerate(zip((hot, chunks), last, strict=True)):
         if newest <= seen[at]:
             continue
         query = sa.select(table.c.layout_id, sa.func.min(table.c.start_ms), sa.func.max(table.c.end_ms))
@@ -88,9 +88,9 @@ def _note_hours(connection: sa.Connection, known: Known) -> None:
             # From nothing the index alone is read; by id the rows are.
             query = query.where(table.c.id > seen[at])
         for number, start, end in connection.execute(query.group_by(table.c.layout_id)):
-            first, last = _hour(start), _hour(end)
-            if known.layouts.alive(number, first, last):
-                known.series.alive(known.layouts[number].ids, first, last)
+            hours = _hour(start), _hour(end)
+            if known.layouts.alive(number, *hours):
+                known.series.alive(known.layouts[number].ids, *hours)
         seen[at] = newest
     known.layouts.seen = (seen[0], seen[1])
 
@@ -103,7 +103,7 @@ def _hour(time_ms: int) -> int:
     return max(-_HOURS_MAX, min(_HOURS_MAX, time_ms // HOUR_MS))
 
 
-_NEWEST = [sa.select(sa.func.max(table.c.id)) for table in (hot, chunks)]
+_NEWEST = f"SELECT (SELECT max(id) FROM {hot.name}), (SELECT max(id) FROM {chunks.name})"  # noqa: S608 - our own names
 
 
 class Catalog:
