@@ -1,5 +1,6 @@
 """Ray Serve, BentoML and MLServer, each in the environment that `make frameworks` made, judged by the client's log."""
 
+import json
 import tempfile
 from collections import Counter
 from pathlib import Path
@@ -111,37 +112,65 @@ def test_bentoml_counts_over_its_workers(example, framework, serve, until):
     client.check_durations("embedder", lambda body: 0.02)
 
 
-@pytest.mark.parametrize("workers", ["0", "2"])
-def test_mlserver_counts_its_models(example, framework, serve, until, workers):
+MLSERVER_PATH = "/v2/models/sentiment/infer"
+
+
+@pytest.fixture
+def mlserver(example, framework, serve, until):
+    """`mlserver(workers, **settings)` starts the page's model with its settings; returns a client of it."""
+
+    def start(workers, **settings):
+        python = framework("mlserver")
+        folder = example("mlserver.md")
+        settings = {"name": "sentiment", "implementation": "app.Sentiment", **settings}
+        (folder / "model-settings.json").write_text(json.dumps(settings))
+        client = serve(
+            folder,
+            "-c",
+            "from mlserver.cli import main; main()",
+            "start",
+            ".",
+            python=python,
+            metrics_port=True,
+            timeout_s=120.0,
+            METRICS_PORT="{metrics_port}",
+            MLSERVER_HOST="127.0.0.1",
+            MLSERVER_HTTP_PORT="{port}",
+            MLSERVER_GRPC_PORT="0",
+            MLSERVER_METRICS_PORT="0",
+            MLSERVER_PARALLEL_WORKERS=str(workers),
+        )
+        # Behind the balancer a model is ready when every worker has it.
+        until(lambda: client.post(MLSERVER_PATH, rows(1))[0] == 200, 60.0)
+        client.log = [row for row in client.log if row[1] == 200]
+        return client
+
+    return start
+
+
+def rows(count):
+    """A request of MLServer's protocol."""
+    tensor = {"name": "x", "shape": [count, 4], "datatype": "FP32", "data": [1.0] * (4 * count)}
+    return {"inputs": [tensor]}
+
+
+def rows_of(body):
+    return body["inputs"][0]["shape"][0]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_mlserver_counts_its_models(mlserver, until, workers):
     """The model in the server's process, or in two of its own; scraped on the port that one of them opened."""
-    python = framework("mlserver")
-    folder = example("mlserver.md")
-    (folder / "model-settings.json").write_text('{"name": "sentiment", "implementation": "app.Sentiment"}')
-    client = serve(
-        folder,
-        "-c",
-        "from mlserver.cli import main; main()",
-        "start",
-        ".",
-        python=python,
-        metrics_port=True,
-        timeout_s=120.0,
-        METRICS_PORT="{metrics_port}",
-        MLSERVER_HOST="127.0.0.1",
-        MLSERVER_HTTP_PORT="{port}",
-        MLSERVER_GRPC_PORT="0",
-        MLSERVER_METRICS_PORT="0",
-        MLSERVER_PARALLEL_WORKERS=workers,
-    )
-    path = "/v2/models/sentiment/infer"
+    client = mlserver(workers)
+    client.many([(MLSERVER_PATH, rows(count)) for count in BATCHES])
+    check(client, until, rows_of, {200: 21, 429: 2})
 
-    def rows(count):
-        data = [1.0] * (4 * count)
-        tensor = {"name": "x", "shape": [count, 4], "datatype": "FP32", "data": data}
-        return {"inputs": [tensor]}
 
-    # Behind the balancer a model is ready when every worker has it.
-    until(lambda: client.post(path, rows(1))[0] == 200, 60.0)
-    client.log = [row for row in client.log if row[1] == 200]
-    client.many([(path, rows(count)) for count in BATCHES])
-    check(client, until, lambda body: body["inputs"][0]["shape"][0], {200: 21, 429: 2})
+def test_mlserver_merges_requests_into_batches(mlserver, until):
+    """Adaptive batching: calls are batches, at most one a request; predictions are those of the requests."""
+    client = mlserver(0, max_batch_size=2, max_batch_time=0.2)
+    client.many([(MLSERVER_PATH, rows(count)) for count in BATCHES if count < TOO_MANY])
+    assert [status for _, status, _ in client.log] == [200] * 21
+    served = sum(rows_of(body) for body, *_ in client.log)
+    until(lambda: client.total("model_predictions_total", model="sentiment") == served)
+    assert 11 <= client.total("model_requests_total", model="sentiment", outcome="ok") < 21
