@@ -40,7 +40,7 @@ class Keeping(Maintained, Protocol):
 
 
 class Scattered:
-    """Writes each batch in three: the oldest part ends merged, the next sealed, the newest hot.
+    """Writes each batch in four: the two oldest parts end merged, the next sealed, the newest hot.
 
     Within one hour too: a later part meets the sealed hour as late samples. Samples of one time stay together.
     """
@@ -49,16 +49,20 @@ class Scattered:
         self._store = store
 
     def write(self, batch: Batch) -> None:
-        """Keep the batch in three parts."""
-        times = np.concatenate((batch.timestamps, batch.histograms.timestamps))
-        old, new = np.quantile(times, [1 / 3, 2 / 3], method="nearest") if len(times) else (0, 0)
-        self._store.write(_part(batch, batch.timestamps <= old, batch.histograms.timestamps <= old))
-        self._store.seal(_LATER_MS)
-        self._store.merge(_LATER_MS)
+        """Keep the batch in four parts."""
         floats, points = batch.timestamps, batch.histograms.timestamps
-        self._store.write(_part(batch, (floats > old) & (floats <= new), (points > old) & (points <= new)))
-        self._store.seal(_LATER_MS)
-        self._store.write(_part(batch, floats > new, points > new))
+        times = np.concatenate((floats, points))
+        edges = np.quantile(times, [0.25, 0.5, 0.75], method="nearest") if len(times) else np.zeros(3)
+        parts = [
+            _part(batch, np.searchsorted(edges, floats) == k, np.searchsorted(edges, points) == k)
+            for k in range(4)
+        ]
+        for k, part in enumerate(parts):
+            self._store.write(part)
+            if k < 3:
+                self._store.seal(_LATER_MS)
+            if k == 1:
+                self._store.merge(_LATER_MS)
 
     def select(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Columns:
         """Read all parts."""
