@@ -244,7 +244,9 @@ def killed_writer(path: Path, at_ms: int) -> tuple[int, int]:
         said = b""
         while said.count(b"\n") < 100:
             assert select.select([process.stdout], [], [], 120)[0], "the writer stopped"
-            said += process.stdout.read(65_536)
+            piece = process.stdout.read(65_536)
+            assert piece, "the writer ended"
+            said += piece
         process.send_signal(signal.SIGKILL)
         said += process.stdout.read()
     last = int(said[: said.rfind(b"\n")].split()[-1])
