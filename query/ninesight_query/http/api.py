@@ -20,7 +20,7 @@ from starlette.routing import Route
 
 from ninesight_query.contract import Engine
 from ninesight_query.http import catalogue, exemplars, language, queries, status
-from ninesight_query.http.handler import Answering, handler_of
+from ninesight_query.http.handler import Answering, Endpoint
 from ninesight_query.http.pool import EnginePool
 from ninesight_query.http.settings import HttpSettings
 
@@ -58,7 +58,7 @@ def routes(
         light |= {f"status/{name}": answer for name, answer in status.status_answers(facts).items()}
 
     def route(path: str, answering: Answering, methods: tuple[str, ...], to: EnginePool = workers) -> Route:
-        return Route(f"/api/v1/{path}", handler_of(answering, limits, to), methods=list(methods))
+        return Route(f"/api/v1/{path}", Endpoint(answering, limits, to), methods=list(methods))
 
     return [
         route("query", lambda asked: queries.query(engine, asked, now_ms()), _BOTH),

@@ -12,7 +12,12 @@ from ninesight_query.http.errors import status_of
 
 __all__ = ["accepts_gzip", "error_reply", "json_reply", "packed"]
 
-_JSON = "application/json"
+_PLAIN = [
+    (b"content-type", b"application/json"),
+    (b"vary", b"Accept-Encoding"),
+    (b"x-content-type-options", b"nosniff"),
+]
+_GZIPPED = [*_PLAIN, (b"content-encoding", b"gzip")]
 
 
 def accepts_gzip(request: Request) -> bool:
@@ -34,12 +39,19 @@ def packed(body: bytes) -> bytes:
     return gzip.compress(body, compresslevel=1, mtime=0)
 
 
+class _JsonReply(Response):
+    """A reply with an encoded JSON body; its headers are spelled once, not for each reply."""
+
+    def __init__(self, body: bytes, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+        self.status_code = status
+        self.background = None
+        self.body = body
+        self.raw_headers = [(b"content-length", b"%d" % len(body)), *headers]
+
+
 def json_reply(body: bytes, *, gzipped: bool = False, status: int = 200) -> Response:
     """Return a reply with an encoded JSON body."""
-    headers = {"vary": "Accept-Encoding", "x-content-type-options": "nosniff"}
-    if gzipped:
-        headers["content-encoding"] = "gzip"
-    return Response(body, status, headers, media_type=_JSON)
+    return _JsonReply(body, status, _GZIPPED if gzipped else _PLAIN)
 
 
 def error_reply(error: Exception) -> Response:
