@@ -13,6 +13,7 @@ from collections.abc import Callable
 from ninesight.accelerator import Timer
 from ninesight.events import BATCH, CALL, DEVICE, LOOKUP, OWN, STAGE, TOKENS
 from ninesight.faults import Faults
+from ninesight.lanes import Lane
 from ninesight.series import ModelSeries
 from ninesight.slots import Buffers, Event, Point, take
 
@@ -39,6 +40,8 @@ class Aggregator:
         """Add everything buffered to the totals; return the length of the longest buffer seen."""
         with self.lock:
             calls: dict[Point, list[float]] = defaultdict(list)
+            lanes: list[tuple[Lane, list[float], list[int]]] = []
+            stages: dict[tuple[ModelSeries, str], list[float]] = defaultdict(list)
             events: list[Event] = []
             longest = 0
             for buffer in self._buffers.threads[:]:
@@ -49,6 +52,8 @@ class Aggregator:
                     calls[slot.point] += taken
                     self.taken += len(taken)
                     longest = max(longest, len(taken))
+                for lane in buffer.lanes[:]:
+                    longest = max(longest, self._take_lane(lane, lanes, stages))
                 more = take(buffer.events)
                 events += more
                 self.taken += len(more)
@@ -57,7 +62,8 @@ class Aggregator:
                     self._buffers.forget_dead(buffer)
             self._buffers.balance()
             self._count_calls(calls)
-            self._count_events(events)
+            self._count_lanes(lanes)
+            self._count_events(events, stages)
             self._count_device()
             if self._buffers.keeper is not None:
                 self._buffers.keeper.settle()
@@ -69,10 +75,33 @@ class Aggregator:
                 self.recorded += len(durations)
                 self._guard(point.series.record, "ok", "model", durations, point.predictions * len(durations))
 
-    def _count_events(self, events: list[Event]) -> None:
+    def _take_lane(
+        self,
+        lane: Lane,
+        lanes: list[tuple[Lane, list[float], list[int]]],
+        stages: dict[tuple[ModelSeries, str], list[float]],
+    ) -> int:
+        """Take what waits in a lane; return the length of its longest list."""
+        values = take(lane.values)
+        lanes.append((lane, values, take(lane.extra)))
+        self.taken += len(values)
+        longest = len(values)
+        for stage, waiting in list(lane.stages.items()):
+            taken = take(waiting)
+            stages[lane.series, stage] += taken
+            self.taken += len(taken)
+            longest = max(longest, len(taken))
+        return longest
+
+    def _count_lanes(self, lanes: list[tuple[Lane, list[float], list[int]]]) -> None:
+        for lane, durations, extra in lanes:
+            if durations or extra:
+                self.recorded += len(durations)
+                self._guard(lane.series.record, "ok", "model", durations, len(durations) + sum(extra))
+
+    def _count_events(self, events: list[Event], stages: dict[tuple[ModelSeries, str], list[float]]) -> None:
         requests: dict[tuple[ModelSeries, str, str], list[float]] = defaultdict(list)
         predictions: dict[tuple[ModelSeries, str, str], int] = defaultdict(int)
-        stages: dict[tuple[ModelSeries, str], list[float]] = defaultdict(list)
         for event in events:
             what = event[0]
             if what == CALL:
@@ -91,7 +120,8 @@ class Aggregator:
             self.recorded += len(durations)
             self._guard(key[0].record, key[1], key[2], durations, predictions[key])
         for (series, stage), durations in stages.items():
-            self._guard(series.record_stage, stage, durations)
+            if durations:
+                self._guard(series.record_stage, stage, durations)
 
     def _count_rare(self, event: Event) -> None:
         what, subject, *facts = event

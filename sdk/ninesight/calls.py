@@ -6,7 +6,7 @@ or number is counted, told once, and the call is recorded without it.
 
 from __future__ import annotations
 
-from contextvars import ContextVar, Token
+from contextvars import Token
 from math import inf
 from time import perf_counter
 from types import TracebackType
@@ -17,18 +17,21 @@ from ninesight.checks import amount, whole
 from ninesight.contract import Outcome, ServedBy
 from ninesight.events import CALL, DEVICE, STAGE
 from ninesight.keeper import begin_trace
+from ninesight.lanes import record_ok
 from ninesight.pace import Pace
 from ninesight.series import ModelSeries
 from ninesight.slots import Buffers, Slot
 from ninesight.stages import Stage
+from ninesight.started import RUNNING, Started, leave
 from ninesight.traces import Trace, parse_traceparent
 
-__all__ = ["Call", "NoCall", "running_call", "running_series"]
+__all__ = ["Call", "NoCall", "asked", "running_call", "running_series"]
 
 _OUTCOMES = frozenset(map(str, Outcome))
 _SERVED_BY = frozenset(map(str, ServedBy))
 
-_running: ContextVar[Call | None] = ContextVar("ninesight_call", default=None)
+_asked: dict[Started, Call] = {}
+"""Calls that are being made of what started, so that two threads that ask at once are given the same."""
 
 
 class Call:
@@ -39,7 +42,6 @@ class Call:
         "_pace",
         "_predictions",
         "_served_by",
-        "_start",
         "_token",
         "_trace",
         "_waiting_since",
@@ -47,6 +49,7 @@ class Call:
         "finished",
         "outer",
         "series",
+        "started_at",
     )
 
     def __init__(self, series: ModelSeries, predictions: int = 1) -> None:
@@ -57,8 +60,9 @@ class Call:
         self._outcome: str | None = None
         self._served_by = "model"
         self._predictions = predictions
-        self._start = 0.0
-        self._token: Token[Call | None] | None = None
+        self.started_at = 0.0
+        """Clock reading at entry, in seconds of `time.perf_counter`."""
+        self._token: Token[Call | Started | None] | None = None
         self._pace: Pace | None = None
         self._waiting_since = 0.0
         self._trace: Trace | None = None
@@ -200,44 +204,48 @@ class Call:
     def pace(self) -> Pace:
         """Tokens and their moments, made on first use."""
         if self._pace is None:
-            self._pace = Pace(self._start)
+            self._pace = Pace(self.started_at)
         return self._pace
 
     @property
     def waiting_since(self) -> float:
         """Clock reading at `enqueue`, else at entry."""
-        return self._waiting_since or self._start
+        return self._waiting_since or self.started_at
 
     def begin(self) -> None:
         """Start the clock and become the running call of this context. A second begin changes nothing."""
-        if self._start or self.finished:
+        if self.started_at or self.finished:
             self.series.faults.refuse("a call may be entered once", self.series.model, "take a new call")
             return
-        buffers = self.series.buffers
-        buffers.here()
+        series = self.series
+        buffers = series.buffers
+        try:
+            series.local.lane  # noqa: B018
+        except AttributeError:
+            buffers.lane(series)
         if buffers.keeper is not None:
             self.outer = running_call(buffers)
-        self.series.running.add(self)
-        self._token = _running.set(self)
-        self._start = perf_counter()
+        series.running.add(self)
+        self._token = RUNNING.set(self)
+        self.started_at = perf_counter()
 
     def began(self, start_s: float | None) -> None:
         """Take over a call that began, as a plain one, at this clock reading."""
-        self._start = start_s or perf_counter()
+        self.started_at = start_s or perf_counter()
         buffers = self.series.buffers
         if buffers.keeper is not None:
-            self.outer = running_call(buffers, self._start)
+            self.outer = running_call(buffers, self.started_at)
 
     def end(self, error: BaseException | None = None) -> None:
         """Stop the clock and record. A second end changes nothing."""
         if self.finished:
             return
-        duration_s = perf_counter() - self._start
+        duration_s = perf_counter() - self.started_at
         self.series.running.discard(self)
         token = self._token
         self._token = None
         if token is not None:
-            _leave(token)
+            leave(token)
         self.close(duration_s, error)
 
     def close(self, duration_s: float, error: BaseException | None = None) -> None:
@@ -247,28 +255,25 @@ class Call:
         series = self.series
         buffers = series.buffers
         outcome = self._outcome or ("ok" if error is None else buffers.outcomes.of(error))
-        predictions = self._predictions if outcome == "ok" else 0
-        here = buffers.here()
-        here.put((CALL, series, outcome, self._served_by, duration_s, predictions))
+        if outcome == "ok" and self._served_by == "model":
+            record_ok(series, duration_s, self._predictions)
+        else:
+            predictions = self._predictions if outcome == "ok" else 0
+            buffers.here().put((CALL, series, outcome, self._served_by, duration_s, predictions))
         if self._pace is not None:
-            here.put(self._pace.event(series))
+            buffers.here().put(self._pace.event(series))
         if buffers.keeper is not None:
             buffers.keeper.ended(self, outcome, duration_s, error)
 
     def suspend(self) -> None:
         """Stop being the running call of this context, without ending (a generator between two items)."""
         if self._token is not None:
-            _leave(self._token)
+            leave(self._token)
             self._token = None
 
     def resume(self) -> None:
         """Become the running call of this context again."""
-        self._token = _running.set(self)
-
-    @property
-    def started_at(self) -> float:
-        """Clock reading at entry, in seconds of `time.perf_counter`."""
-        return self._start
+        self._token = RUNNING.set(self)
 
     def __enter__(self) -> Self:
         self.begin()
@@ -280,15 +285,6 @@ class Call:
         self.end(error)
 
 
-def _leave(token: Token[Call | None]) -> None:
-    """Give the context back its outer call."""
-    try:  # noqa: SIM105 - contextlib.suppress costs more than the reset itself.
-        _running.reset(token)
-    except ValueError:
-        # Left in another context than entered; a finished call is not found there either.
-        pass
-
-
 class NoCall(Call):
     """What `current()` gives outside a call: everything may be said to it, nothing is recorded."""
 
@@ -297,7 +293,7 @@ class NoCall(Call):
     def __init__(self) -> None:
         self.duration_s = None
         self.finished = True
-        self._start = 0.0
+        self.started_at = 0.0
 
     def stage(self, name: str) -> Stage:
         """Return a stage that is not recorded."""
@@ -324,26 +320,64 @@ _silence("enqueue", "add_stage", "begin", "end", "attribute", "continue_trace", 
 
 def running_series(buffers: Buffers) -> ModelSeries | None:
     """Return the series of the innermost call running here; None outside a call."""
-    call, slot = _innermost(buffers)
-    if slot is not None:
-        return slot.point.series
-    return None if call is None else call.series
+    found = RUNNING.get()
+    series = None
+    latest = -1.0
+    if found is not None and not found.finished:
+        if type(found) is Started and found.call is not None:
+            found = found.call  # It may have said another model.
+        series = found.series
+        latest = found.started_at
+    for slot in buffers.slots_here():
+        start = slot.start
+        if start is not None and latest <= start:
+            latest = start
+            series = slot.point.series
+    return series
 
 
 def running_call(buffers: Buffers, before_s: float = inf) -> Call | None:
     """Return the innermost call running here that began before a moment, made an object if it was not one yet."""
-    call, slot = _innermost(buffers, before_s)
+    found, slot = _innermost(buffers, before_s)
     if slot is None:
-        return call
+        return asked(found) if isinstance(found, Started) else found
     if slot.call is None:
         slot.call = Call(slot.point.series, slot.point.predictions)
         slot.call.began(slot.start)
     return slot.call
 
 
-def _innermost(buffers: Buffers, before_s: float = inf) -> tuple[Call | None, Slot | None]:
-    """Find the running call: an object of this context, or a plain call on this thread, whichever began later."""
-    call = _running.get()
+def asked(started: Started) -> Call:
+    """Return the call of what started. Any thread, and more than one at once."""
+    if started.call is not None:
+        return started.call
+    series = started.series
+    fresh = Call(series, started.predictions)
+    fresh.started_at = started.started_at
+    call = _asked.setdefault(started, fresh)
+    if call is not fresh:
+        return call
+    call = _made(started) or fresh
+    if call is fresh:
+        series.running.add(call)
+        started.call = call
+        try:
+            series.running.remove(started)
+        except KeyError:  # It ended meanwhile, or this is the child of a fork, that runs nothing yet.
+            series.running.discard(call)
+            call.finished = started.finished
+    del _asked[started]
+    return call
+
+
+def _made(started: Started) -> Call | None:
+    """Look again: another thread may have been done in between."""
+    return started.call
+
+
+def _innermost(buffers: Buffers, before_s: float) -> tuple[Call | Started | None, Slot | None]:
+    """Find the running call: that of this context, or a plain call on this thread, whichever began later."""
+    call = RUNNING.get()
     if call is not None and (call.finished or call.started_at >= before_s):
         call = None
     latest = -1.0 if call is None else call.started_at

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ninesight.calls import Call
+from ninesight.checks import whole
 from ninesight.errors import ConfigError
 from ninesight.faults import Faults
 from ninesight.outcomes import checked_outcomes
@@ -16,7 +17,7 @@ __all__ = ["Judge"]
 class Judge:
     """The user's functions of a result, asked safely: what they raise is counted and passed over."""
 
-    __slots__ = ("_outcome", "_predictions", "each", "faults", "outcomes", "plain", "tokens")
+    __slots__ = ("_outcome", "_predictions", "counting", "each", "faults", "outcomes", "plain", "tokens")
 
     def __init__(
         self,
@@ -57,6 +58,8 @@ class Judge:
         """Exceptions named for this function alone."""
         self.plain = self._predictions is None and outcome is None and tokens is None
         """True when a call can be recorded without looking at its result."""
+        self.counting = outcome is None and tokens is None
+        """True when a result tells predictions at most."""
 
     def answered(self, call: Call, result: Any, *, streamed: bool = False) -> None:
         """End a call that returned."""
@@ -64,10 +67,9 @@ class Judge:
             if self._outcome is not None:
                 self._ask_outcome(call, result, None)
             if self._predictions is not None:
-                try:
-                    call.predictions(self._predictions(result))
-                except Exception as error:
-                    self.faults.internal("the predictions callable", error)
+                count = self.count(result, -1)
+                if count >= 0:
+                    call.predictions(count)
             if self.tokens is not None and not streamed:
                 self._take_tokens(call, self.read(result))
         call.end()
@@ -83,6 +85,20 @@ class Judge:
             self._ask_outcome(call, None, error)
         if self.outcomes and not call.judged:
             call.outcome(call.series.buffers.outcomes.of(error, self.outcomes))
+
+    def count(self, result: Any, otherwise: int) -> int:
+        """Ask the user's function for the predictions of a result; where it raises or gives no number, the other one."""
+        assert self._predictions is not None, "asked only where there is a function"
+        try:
+            found = self._predictions(result)
+            count = found if type(found) is int and found >= 0 else whole(found)
+        except Exception as error:
+            self.faults.internal("the predictions callable", error)
+            return otherwise
+        if count is None:
+            self.faults.refuse("predictions must be an int of at least 0", found, "ignored")
+            return otherwise
+        return count
 
     def read(self, item: Any) -> Any:
         """Ask the user's function for the tokens of a result or item; None where it raises or knows nothing."""

@@ -13,12 +13,15 @@ from collections.abc import Callable
 from time import perf_counter
 from typing import Any, TypeVar
 
+from ninesight import started
 from ninesight.calls import Call, running_call
 from ninesight.errors import ConfigError
 from ninesight.events import CALL
 from ninesight.judge import Judge
 from ninesight.keeper import FAILURES
+from ninesight.lanes import record_ok
 from ninesight.slots import Slot
+from ninesight.started import Started
 from ninesight.streams import async_generator, sync_generator
 from ninesight.targets import Target
 
@@ -43,7 +46,7 @@ def instrument(fn: F, target: Target, judge: Judge) -> F:
     elif inspect.isgeneratorfunction(fn):
         kind = sync_generator
     elif inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(getattr(fn, "__call__", None)):  # noqa: B004
-        kind = _coroutine
+        kind = _coroutine if judge.counting and target.fixed is not None else _judged_coroutine
     elif judge.plain and target.fixed is not None:
         kind = _plain
     else:
@@ -154,6 +157,72 @@ def _judged(fn: Callable[..., Any], target: Target, judge: Judge) -> Callable[..
 
 
 def _coroutine(fn: Callable[..., Any], target: Target, judge: Judge) -> Callable[..., Any]:
+    """Wrap a coroutine function whose record is its duration, and perhaps how much it predicted."""
+    point = target.of((), {})
+    series, each = point.series, point.predictions
+    buffers = series.buffers
+    general = _judged_coroutine(fn, target, judge)
+    plain = judge.plain
+    clock = perf_counter
+
+    async def observed(*args: Any, **kwargs: Any) -> Any:
+        if buffers.keeper is not None:
+            return await general(*args, **kwargs)
+        try:
+            series.local.lane  # noqa: B018
+        except AttributeError:
+            buffers.lane(series)
+        here = Started(series, each)
+        running = series.running
+        running.add(here)
+        # Through its module: a context variable cannot travel with a function that is shipped by value.
+        token = started.RUNNING.set(here)
+        here.started_at = start = clock()
+        try:
+            result = await fn(*args, **kwargs) if kwargs else await fn(*args)
+            elapsed = clock() - start
+        except BaseException as error:
+            _left(here, token, clock() - start, error, judge)
+            raise
+        started.leave(token)
+        here.finished = True
+        try:
+            running.remove(here)
+        except KeyError:
+            if here.call is not None:
+                judge.answered(here.call, result)
+                return result
+        if plain and each == 1:
+            try:
+                lane = series.local.lane
+                values = lane.values
+                if len(values) < lane.limit:
+                    values.append(elapsed)
+                    return result
+            except AttributeError:  # Another thread than at the start, or one without a lane.
+                pass
+        record_ok(series, elapsed, each if plain else judge.count(result, each))
+        return result
+
+    return observed
+
+
+def _left(here: Started, token: Any, elapsed: float, error: BaseException, judge: Judge) -> None:
+    """Record a coroutine that raised."""
+    started.leave(token)
+    call = started.end(here)
+    if call is not None:
+        judge.failed(call, error)
+        return
+    buffers = here.series.buffers
+    outcome = buffers.outcomes.of(error, judge.outcomes)
+    if outcome == "ok":
+        record_ok(here.series, elapsed, here.predictions)
+    else:
+        buffers.here().put((CALL, here.series, outcome, "model", elapsed, 0))
+
+
+def _judged_coroutine(fn: Callable[..., Any], target: Target, judge: Judge) -> Callable[..., Any]:
     """Wrap a coroutine function; the call runs from the first step to the last."""
     fixed = target.fixed
     plain = judge.plain

@@ -133,7 +133,7 @@ class Runtime:
     @property
     def enabled(self) -> bool:
         """False when recording is switched off by settings or after `shutdown`."""
-        return self.config.enabled and not self._off
+        return (self._config or self.config).enabled and not self._off
 
     def series(self, model: str, version: str, labels: tuple[tuple[str, object], ...] = ()) -> ModelSeries:
         """Return the totals of a model version and own labels, made on first use; `__other__` beyond the budgets."""

@@ -6,6 +6,7 @@ set operation, done by any thread.
 
 from __future__ import annotations
 
+import threading
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from math import inf
@@ -20,6 +21,7 @@ from ninesight.pickled import series_of
 if TYPE_CHECKING:
     from ninesight.calls import Call
     from ninesight.slots import Buffers
+    from ninesight.started import Started
 
 __all__ = ["BATCH_BOUNDS", "DIRECTIONS", "ModelSeries"]
 
@@ -50,6 +52,7 @@ class ModelSeries:
         "gauges",
         "info",
         "labels",
+        "local",
         "model",
         "predictions",
         "requests",
@@ -82,7 +85,10 @@ class ModelSeries:
         self._stages_max = stages_max
         self.buffers = buffers
         self.faults = faults
-        self.running: set[Call] = set()
+        self.local = threading.local()
+        """`lane`: what the calling thread records of this series; None where it has too many."""
+        self.running: set[Call | Started] = set()
+        """Calls in flight, but plain ones."""
         self.slow_s = inf
         """A call at least so long is a candidate for a trace; infinity while traces are off."""
         self.info: dict[str, str] | None

@@ -2,7 +2,8 @@
 
     thread A ─ ThreadBuffer ─┬─ events [...]          explicit calls, stages, batches
                              ├─ Slot(point 1)         start, values [0.0021, 0.0019, ...]
-                             └─ Slot(point 2)
+                             ├─ Slot(point 2)
+                             └─ Lane(series 1)      values, stages {"inference": [...]}: see `lanes`
     thread B ─ ThreadBuffer ─ ...
 
 Only the owner appends; only the aggregator takes, by copying a slice and deleting the same slice.
@@ -17,6 +18,7 @@ import weakref
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from ninesight.lanes import LANES_MAX, Lane
 from ninesight.outcomes import Outcomes
 from ninesight.pickled import point_of, shared
 from ninesight.series import ModelSeries
@@ -114,12 +116,13 @@ class _Life:
 class ThreadBuffer:
     """Everything one thread has recorded and the aggregator has not taken yet."""
 
-    __slots__ = ("_life", "dropped", "events", "limit", "slots")
+    __slots__ = ("_life", "dropped", "events", "lanes", "limit", "slots")
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.events: list[Event] = []
         self.slots: list[Slot] = []
+        self.lanes: list[Lane] = []
         self.dropped = 0
         self._life: weakref.ref[_Life] | None = None
 
@@ -137,6 +140,11 @@ class ThreadBuffer:
             self.events.append(event)
         elif self.limit:
             self.dropped += 1
+
+    def dropped_all(self) -> int:
+        """Count what did not fit into any part. Any thread."""
+        parts: tuple[Slot | Lane, ...] = (*self.slots, *self.lanes)
+        return self.dropped + sum(part.dropped for part in parts)
 
 
 class Buffers:
@@ -180,6 +188,7 @@ class Buffers:
             buffer = ThreadBuffer(self._share(len(self.threads) + 1))
             life = _Life(buffer)
             buffer.follow(life)
+            self._local.slots = buffer.slots
             self._local.life = life
             self.threads.append(buffer)
             self._on_use()
@@ -188,7 +197,7 @@ class Buffers:
     def slots_here(self) -> list[Slot]:
         """Return the calling thread's slots without making a buffer."""
         try:
-            slots: list[Slot] = self._local.life.buffer.slots
+            slots: list[Slot] = self._local.slots
         except AttributeError:
             return []
         return slots
@@ -201,21 +210,30 @@ class Buffers:
         point.local.slot = slot
         return slot
 
+    def lane(self, series: ModelSeries) -> Lane | None:
+        """Return the calling thread's new lane of a series; None beyond the lanes a thread may have."""
+        buffer = self.here()
+        lane = Lane(series, buffer.limit) if len(buffer.lanes) < LANES_MAX else None
+        if lane is not None:
+            buffer.lanes.append(lane)
+        series.local.lane = lane
+        return lane
+
     def forget_dead(self, buffer: ThreadBuffer) -> None:
         """Let go of an emptied buffer whose thread is gone."""
-        self.dropped_before += buffer.dropped + sum(slot.dropped for slot in buffer.slots)
+        self.dropped_before += buffer.dropped_all()
         self.threads.remove(buffer)
 
     def dropped(self) -> int:
         """Count what did not fit, so far."""
-        return self.dropped_before + sum(
-            buffer.dropped + sum(slot.dropped for slot in buffer.slots[:]) for buffer in self.threads[:]
-        )
+        return self.dropped_before + sum(buffer.dropped_all() for buffer in self.threads[:])
 
     def buffered(self) -> int:
         """Count what waits now."""
         return sum(
-            len(buffer.events) + sum(len(slot.values) for slot in buffer.slots[:])
+            len(buffer.events)
+            + sum(len(slot.values) for slot in buffer.slots[:])
+            + sum(lane.buffered for lane in buffer.lanes[:])
             for buffer in self.threads[:]
         )
 
@@ -224,8 +242,9 @@ class Buffers:
         self.dropped_before = 0
         for buffer in self.threads[:]:
             buffer.dropped = 0
-            for slot in buffer.slots[:]:
-                slot.dropped = 0
+            parts: tuple[Slot | Lane, ...] = (*buffer.slots, *buffer.lanes)
+            for part in parts:
+                part.dropped = 0
 
     def limit_least(self) -> int:
         """Return the bound of one buffer now."""
@@ -234,12 +253,14 @@ class Buffers:
     def balance(self) -> None:
         """Share the bound between the buffers there are, so that memory stays bounded as threads come."""
         threads = self.threads[:]
-        limit = self._share(sum(1 + len(buffer.slots) for buffer in threads))
+        limit = self._share(sum(1 + len(buffer.slots) + len(buffer.lanes) for buffer in threads))
         for buffer in threads:
             buffer.limit = limit
             for slot in buffer.slots[:]:
                 slot.limit = limit
                 slot.aim()
+            for lane in buffer.lanes[:]:
+                lane.limit = limit
 
     def keep(self, keeper: Keeper | None) -> None:
         """Have calls worth a trace kept from now on, or none with None."""
@@ -250,6 +271,8 @@ class Buffers:
 
     def clear(self) -> None:
         """Forget everything, other threads' buffers too. For the child after a fork."""
+        for lane in [lane for buffer in self.threads for lane in buffer.lanes]:
+            lane.series.local.__dict__.clear()
         self.threads.clear()
         self.dropped_before = 0
         self._local.__dict__.clear()

@@ -6,7 +6,7 @@ from time import perf_counter
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from ninesight.events import STAGE
+from ninesight.lanes import record_stage
 
 if TYPE_CHECKING:
     from ninesight.calls import Call
@@ -38,6 +38,14 @@ class Stage:
         duration_s = self.duration_s = perf_counter() - self._start
         series = self._series
         if series is not None:
-            series.buffers.here().put((STAGE, series, self.name, duration_s))
+            try:
+                lane = series.local.lane
+                values = lane.stages[self.name]
+                if len(values) < lane.limit:
+                    values.append(duration_s)
+                elif lane.limit:
+                    lane.dropped += 1
+            except Exception:  # The first of its name on this thread, or a name that is none.
+                record_stage(series, self.name, duration_s)
             if self._call is not None:
                 self._call.note_stage(self.name, self._start, duration_s)

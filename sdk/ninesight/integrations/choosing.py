@@ -9,6 +9,7 @@ from ninesight.api import RUNTIME, call
 from ninesight.calls import Call
 from ninesight.errors import ConfigError
 from ninesight.labels import check_label_names
+from ninesight.series import ModelSeries
 
 __all__ = ["EXCLUDED", "Chooser"]
 
@@ -16,6 +17,8 @@ EXCLUDED = ("/metrics", "/health", "/healthz", "/live", "/ready", "/docs", "/ope
 """Paths that are no predictions."""
 
 Told = str | Callable[..., Any]
+
+_PATHS_MAX = 1024
 
 
 class Chooser:
@@ -41,27 +44,43 @@ class Chooser:
         self._paths = tuple(paths)
         self._excluded = frozenset(excluded)
         self._below_excluded = tuple(item + "/" for item in excluded)
+        self._seen: dict[str, bool] = {}
         told = (model, version, *self._labels.values())
         self._fixed = None
         if not any(map(callable, told)):
             self._fixed = call(str(model), str(version), self._labels).series
 
     def call_of(self, path: str, request: Any) -> Call | None:
-        """Return the call of a request, not begun; None for a path that is not observed, or a function that says None."""
-        if (
-            not path.startswith(self._paths)
-            or path in self._excluded
-            or path.startswith(self._below_excluded)
-            or not RUNTIME.enabled
-        ):
+        """Return the call of a request, not begun; None for one that is not observed."""
+        series = self.series_of(path, request)
+        return None if series is None else Call(series)
+
+    def series_of(self, path: str, request: Any) -> ModelSeries | None:
+        """Return what a request is counted as; None for a path that is not observed, or a function that says None."""
+        observed = self._seen.get(path)
+        if observed is None:
+            observed = self._observes(path)
+        if not observed or not RUNTIME.enabled:
             return None
         if self._fixed is not None:
-            return Call(self._fixed)
+            return self._fixed
         model = self._ask(self._model, request)
         if model is None:
             return None
         labels = {name: self._ask(told, request) for name, told in self._labels.items()}
-        return call(str(model), str(self._ask(self._version, request) or "1"), labels)
+        version = str(self._ask(self._version, request) or "1")
+        return RUNTIME.series(str(model), version, tuple(labels.items()))
+
+    def _observes(self, path: str) -> bool:
+        """Match a path, and remember it: a server has few. Beyond a bound each is matched anew."""
+        observed = (
+            path.startswith(self._paths)
+            and path not in self._excluded
+            and not path.startswith(self._below_excluded)
+        )
+        if len(self._seen) < _PATHS_MAX:
+            self._seen[path] = observed
+        return observed
 
     def _ask(self, told: Told, request: Any) -> Any:
         if not callable(told):

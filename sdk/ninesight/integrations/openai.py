@@ -10,12 +10,12 @@ token; the `usage` object, of a whole answer or of the last chunk, gives the tok
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 
-from ninesight.calls import Call
 from ninesight.chunks import openai_usage
-from ninesight.integrations.asgi import App, Message, ObserveASGI, Response
+from ninesight.integrations.asgi import App, Message, ObserveASGI, Receive, Response, Send
 from ninesight.integrations.choosing import EXCLUDED, Told
+from ninesight.series import ModelSeries
 
 __all__ = ["ObserveOpenAI"]
 
@@ -38,45 +38,45 @@ class ObserveOpenAI(ObserveASGI):
     ) -> None:
         super().__init__(app, model=model, version=version, labels=labels, paths=paths, excluded=excluded)
 
-    def response(self, call: Call) -> Response:
-        """Return what reads the request and follows the answer."""
-        return _Completion(call)
+        self._follow = _Completion
 
 
 class _Completion(Response):
     """One completion, streamed or whole."""
 
-    def __init__(self, call: Call) -> None:
-        super().__init__(call)
+    __slots__ = ("_answer", "_request")
+
+    def __init__(self, series: ModelSeries, receive: Receive, send: Send) -> None:
+        super().__init__(series, receive, send)
         self._request: bytearray | None = bytearray()
         self._answer: bytearray | None = bytearray()
 
-    def asked(self, message: Message) -> None:
+    async def receive(self) -> Message:
         """Collect the request until it names its model."""
-        super().asked(message)
-        if message["type"] != "http.request" or self._request is None:
-            return
-        self._request += message.get("body", b"")
-        if len(self._request) > _BODY_BYTES_MAX:
-            self._request = None
-        elif not message.get("more_body", False):
-            found = _json(bytes(self._request))
-            self._request = None
-            if isinstance(found, dict) and isinstance(found.get("model"), str):
-                self.call.model(found["model"], self.call.series.version)
+        message = await super().receive()
+        if message["type"] == "http.request" and self._request is not None:
+            self._request += message.get("body", b"")
+            if len(self._request) > _BODY_BYTES_MAX:
+                self._request = None
+            elif not message.get("more_body", False):
+                found = _json(bytes(self._request))
+                self._request = None
+                if isinstance(found, dict) and isinstance(found.get("model"), str):
+                    self.said.model(found["model"], self.series.version)
+        return message
 
-    def answered(self, message: Message) -> bool:
+    def send(self, message: Message) -> Awaitable[None]:
         """Follow the answer; a whole one is read for its usage."""
-        last = super().answered(message)
+        sending = super().send(message)
         if message["type"] == "http.response.body" and self._answer is not None:
             self._answer += message.get("body", b"")
             if self.chunks > 1 or len(self._answer) > _BODY_BYTES_MAX:
                 self._answer = None
-        if last and self._answer:
-            usage = openai_usage(_json(bytes(self._answer)))
-            if usage is not None:
-                self.call.pace.usage(usage)
-        return last
+            elif self._answer and not message.get("more_body", False):
+                usage = openai_usage(_json(bytes(self._answer)))
+                if usage is not None:
+                    self.said.pace.usage(usage)
+        return sending
 
 
 def _json(body: bytes) -> object:
