@@ -1,8 +1,10 @@
 """What the store knows of its series and layouts, in memory: filled at open, refreshed as ids appear.
 
 Ids rise in commit order and are never used twice, so "everything from `next` on" is all that is new, also
-when another process wrote it. When ids were dropped, a generation in `store_info` rises and the part is
-loaded anew.
+when another process wrote it. When ids were dropped, a generation in `store_info` rises and they are dropped here too.
+
+    open ──► kept index (index_table.py) ──► what was dropped since ──► what came since
+        └──► none, or damaged: everything from the tables, counted (`index_rebuilds`)
 """
 
 from __future__ import annotations
@@ -14,15 +16,19 @@ import numpy as np
 import sqlalchemy as sa
 
 from ninesight_store.config import HOUR_MS
-from ninesight_store.contract import Labels, labels_of
+from ninesight_store.contract import labels_of
+from ninesight_store.counters import Counters
 from ninesight_store.damage import LAYOUT, SERIES, Damage, DamageLog
 from ninesight_store.errors import StoreFormatError
+from ninesight_store.index_snapshot import SnapshotState
+from ninesight_store.index_table import DamagedIndexError, read_index
 from ninesight_store.label_reader import LabelReader
 from ninesight_store.layouts import Layout, LayoutTable, layout_digest
 from ninesight_store.raw_text import raw_text
 from ninesight_store.schema import (
     CHECKSUMS_FROM,
     FORMAT_VERSION,
+    INDEX_FROM,
     STARTS_FROM,
     chunks,
     hot,
@@ -44,6 +50,11 @@ class Info:
     series_generation: int
     layout_generation: int
     format: int
+
+    @property
+    def ids(self) -> tuple[int, int, int, int]:
+        """The next ids of series and layouts, and their generations."""
+        return self.series_next, self.layout_next, self.series_generation, self.layout_generation
 
     @classmethod
     def read(cls, connection: sa.Connection) -> Info:
@@ -87,10 +98,10 @@ def _note_hours(connection: sa.Connection, known: Known) -> None:
         if seen[at]:
             # From nothing the index alone is read; by id the rows are.
             query = query.where(table.c.id > seen[at])
-        for number, start, end in connection.execute(query.group_by(table.c.layout_id)):
-            hours = _hour(start), _hour(end)
-            if known.layouts.alive(number, *hours):
-                known.series.alive(known.layouts[number].ids, *hours)
+        found = connection.execute(query.group_by(table.c.layout_id)).all()
+        columns = np.array([tuple(row) for row in found], np.int64).reshape(-1, 3)
+        hours = np.clip(columns[:, 1:] // HOUR_MS, -_HOURS_MAX, _HOURS_MAX).astype(np.int32)
+        known.series.alive(*known.layouts.alive(columns[:, 0], hours[:, 0], hours[:, 1]))
         seen[at] = newest
     known.layouts.seen = (seen[0], seen[1])
 
@@ -99,18 +110,15 @@ _TOGETHER = 2000
 _HOURS_MAX = 2**31 - 2
 
 
-def _hour(time_ms: int) -> int:
-    return max(-_HOURS_MAX, min(_HOURS_MAX, time_ms // HOUR_MS))
-
-
 _NEWEST = f"SELECT (SELECT max(id) FROM {hot.name}), (SELECT max(id) FROM {chunks.name})"  # noqa: S608 - our own names
 
 
 class Catalog:
     """The series index and the layout table, kept up with the database. Safe to use from many threads."""
 
-    def __init__(self, damage: DamageLog) -> None:
-        self._damage = damage
+    def __init__(self, damage: DamageLog, counters: Counters, *, kept: bool = True) -> None:
+        """Without `kept` the kept index is not asked: every series and layout is read and checked."""
+        self._damage, self._counters, self._kept = damage, counters, kept
         self._lock = threading.Lock()
         self._series = SeriesIndex(generation=-1)
         self._layouts = LayoutTable(generation=-1)
@@ -128,11 +136,36 @@ class Catalog:
                 f"the store was upgraded to format {seen.format} while this process had it open; restart with that version"
             )
         with self._lock:
+            if self._series.generation < 0:
+                self._begin(connection, seen)
             layouts_now = self._layouts_for(connection, seen)
             known = Known(seen, self._series_for(connection, seen, layouts_now), layouts_now)
             if hours:
                 _note_hours(connection, known)
             return known
+
+    def state(self) -> SnapshotState | None:
+        """Return all that is known; None where it would pass on damage of the tables, or nothing is known yet."""
+        with self._lock:
+            if self._series.generation < 0 or self._damage.ids(SERIES) or self._damage.ids(LAYOUT):
+                return None
+            return SnapshotState(self._series.state(), self._layouts.state())
+
+    def _begin(self, connection: sa.Connection, seen: Info) -> None:
+        """Take what was kept, if it can be used."""
+        if self._kept and seen.format >= INDEX_FROM:
+            try:
+                found = read_index(connection, seen.ids)
+            except DamagedIndexError as error:
+                self._damage.add(error.damage)
+                self._counters.add("index_damaged")
+                found = None
+            if found is not None:
+                self._series, self._layouts = found
+                self._counters.add("index_loads")
+                return
+        if seen.series_next > 1:
+            self._counters.add("index_rebuilds")
 
     def _series_for(self, connection: sa.Connection, seen: Info, table: LayoutTable) -> SeriesIndex:
         index = self._series
@@ -147,14 +180,14 @@ class Catalog:
             query = sa.select(series.c.id, raw_text(series.c.labels)).where(series.c.id >= index.next_id)
             found = connection.execute(query.order_by(series.c.id))
             # Some at a time: labels live on as numbers, and what is built on the way must not pile up.
-            reader = LabelReader()
+            reader = LabelReader(index.pairs)
             for rows in found.partitions(_TOGETHER):
-                labels = [(number, self._labels(reader, number, text)) for number, text in rows]
-                index.extend(labels, seen.series_next)
+                index.add(
+                    [(number, self._labels(reader, number, text)) for number, text in rows], seen.series_next
+                )
             index.next_id = max(index.next_id, seen.series_next)
             if before == 1:
-                for number, first, last in table.hours():
-                    index.alive(table[number].ids, first, last)
+                index.alive(*table.lives())
         if index.generation > self._series.generation:
             self._series = index
         return index
@@ -165,7 +198,7 @@ class Catalog:
             numbers = connection.execute(
                 sa.select(layouts.c.id).where(layouts.c.id < table.next_id)
             ).scalars()
-            table = table.only(set(numbers), seen.layout_generation)
+            table = table.only(np.fromiter(numbers, np.int64), seen.layout_generation)
         elif seen.layout_generation != table.generation:
             table = LayoutTable(generation=seen.layout_generation)
         if seen.layout_next > table.next_id:
@@ -177,12 +210,12 @@ class Catalog:
             self._layouts = table
         return table
 
-    def _labels(self, reader: LabelReader, number: int, text: bytes) -> Labels:
+    def _labels(self, reader: LabelReader, number: int, text: bytes) -> list[int]:
         try:
             return reader.read(text.decode())
         except (ValueError, TypeError):
             self._damage.add(Damage(SERIES, number, "its labels cannot be read", (number,)))
-            return labels_of("ninesight_damaged_series", {"id": str(number)})
+            return reader.numbers(labels_of("ninesight_damaged_series", {"id": str(number)}))
 
     def _layout(self, number: int, digest: bytes, blob: bytes) -> Layout:
         if layout_digest(blob) == digest:

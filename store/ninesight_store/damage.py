@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 from ninesight_store.contract import Labels
 
-__all__ = ["CHUNK", "EXEMPLAR", "FILE", "HOT", "LAYOUT", "SERIES", "STARTS", "Damage", "DamageLog"]
+__all__ = ["CHUNK", "EXEMPLAR", "FILE", "HOT", "INDEX", "LAYOUT", "SERIES", "STARTS", "Damage", "DamageLog"]
 
 _log = logging.getLogger("ninesight.store")
 
 HOT, CHUNK, LAYOUT, SERIES, FILE = "row", "chunk", "layout", "series", "file"
-STARTS, EXEMPLAR = "starts", "exemplar"
+STARTS, EXEMPLAR, INDEX = "starts", "exemplar", "index"
 _KEPT_MAX = 1000
 
 
@@ -22,7 +22,7 @@ class Damage:
     """One damaged part of a store."""
 
     part: str
-    """row, chunk, layout, series, file, exemplar, or starts (start timestamps of a row or chunk)."""
+    """row, chunk, layout, series, file, exemplar, index (the kept one), or starts (start timestamps of a row or chunk)."""
     id: int
     reason: str
     series_ids: tuple[int, ...] = ()

@@ -21,7 +21,8 @@ from ninesight_store.contract import Exemplar, Int64, SeriesExemplars
 from ninesight_store.damage import EXEMPLAR, Damage, DamageLog
 from ninesight_store.exemplars import newest
 from ninesight_store.schema import exemplars
-from ninesight_store.series_index import SeriesIndex, labels_from_text, labels_text
+from ninesight_store.series_index import SeriesIndex
+from ninesight_store.stored_labels import labels_from_text, labels_text
 
 __all__ = ["ExemplarWriter", "damaged_exemplars", "read_exemplars"]
 

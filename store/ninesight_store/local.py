@@ -32,6 +32,8 @@ from ninesight_store.cover_reader import CoverReader
 from ninesight_store.damage import Damage, DamageLog
 from ninesight_store.database import Database
 from ninesight_store.errors import FullError
+from ninesight_store.index_snapshot import packed
+from ninesight_store.index_table import write_index
 from ninesight_store.merger import Merger
 from ninesight_store.reader import Reader
 from ninesight_store.reports import MergeReport, RetainReport, SealReport, StoreStat
@@ -75,8 +77,8 @@ class LocalStore:
         self.now_ms = now_ms
         self._database = Database(url, self.settings, read_only=read_only)
         self._damage = DamageLog()
-        self._catalog = Catalog(self._damage)
         self._counters = Counters()
+        self._catalog = Catalog(self._damage, self._counters)
         cache = RowCache(self.settings.row_cache_bytes_max)
         self._reader = Reader(self._database, self._catalog, cache, self._damage)
         self._watch = Watch(_file_of(self._database.backend))
@@ -87,6 +89,7 @@ class LocalStore:
         self._sealer, self._merger = Sealer(*upkeep), Merger(*upkeep)
         self._retention = Retention(*upkeep)
         self._upkeep = threading.Lock()
+        self._index_kept: tuple[object, ...] = ()
 
     def write(self, batch: Batch) -> None:
         """Keep the batch; it is on the disk when this returns (see `Sink`)."""
@@ -179,6 +182,35 @@ class LocalStore:
                 self._covers.changed()
         self._counters.add("samples_retired", report.samples)
         return report
+
+    def keep_index(self) -> bool:
+        """Keep the label index in the database, so that the next opening need not build it; return whether it changed.
+
+        What comes later is added at opening; without it, or if it is damaged, everything is built from the series.
+        Nothing is kept that damage may have touched. Raises RetryableError; then the one before stays.
+        """
+        with self._upkeep:
+            with self._database.reading() as connection:
+                known = self._catalog.refresh(connection)
+            state = self._catalog.state()
+            if state is None or known.info.series_next == 1:
+                return False
+            layouts = state.layouts
+            now = (
+                state.series.generation,
+                state.series.next_id,
+                layouts.generation,
+                layouts.next_id,
+                layouts.seen,
+            )
+            if now == self._index_kept:
+                return False
+            # Packed before writers have to wait.
+            head, body = packed(state)
+            self._writer.alone(lambda connection, _registry: write_index(connection, head, body))
+            self._index_kept = now
+        self._counters.add("index_kept")
+        return True
 
     def maintaining(self) -> AbstractContextManager[bool]:
         """Tell whether this process may do maintenance now; of several on one PostgreSQL only one may."""

@@ -1,4 +1,4 @@
-"""`Maintenance`: a thread that seals, merges and drops in the background, in one process at a time.
+"""`Maintenance`: a thread that seals, merges, drops and keeps the index in the background, in one process at a time.
 
 Errors never end it: they are counted and shown, and the work is tried again at the next turn. Sealing runs
 once an hour, not every turn, so that late samples gather before they become chunks.
@@ -43,6 +43,9 @@ class Maintained(Protocol):
     def retain(self, now_ms: int | None = None) -> RetainReport:
         """Drop what is past retention."""
 
+    def keep_index(self) -> bool:
+        """Keep what the next opening need not build."""
+
 
 @dataclass(frozen=True)
 class MaintenanceStat:
@@ -64,6 +67,7 @@ class Maintenance:
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._sealed_hour: int | None = None
+        self._index_hour: int | None = None
         self._stat = MaintenanceStat()
 
     def start(self) -> None:
@@ -94,6 +98,7 @@ class Maintenance:
                 # Another process is at it: look again at the next turn, in case it dies.
                 if elected:
                     sealed, retired = self._work(now_ms)
+                    self._keep()
         except Exception as caught:
             error = f"{type(caught).__name__}: {caught}"
             _log.warning("store maintenance will try again in %.0f s: %s", self._interval_s, error)
@@ -115,6 +120,12 @@ class Maintenance:
             retired = self._store.retain(now_ms).samples
             self._sealed_hour = hour
         return sealed + self._store.relieve().samples, retired
+
+    def _keep(self) -> None:
+        if self._index_hour != self._sealed_hour:
+            # Once an hour, also if it cannot be kept for want of room.
+            self._index_hour = self._sealed_hour
+            self._store.keep_index()
 
     def _run(self) -> None:
         while True:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import compress
 
 import numpy as np
 import numpy.typing as npt
@@ -24,12 +25,54 @@ class PairTable:
         self._names: dict[str, tuple[int, str]] = {}
         self._name_of = Growing(np.int32)
 
+    @classmethod
+    def of_parts(cls, names: Sequence[str], name_of: Int32, values: Sequence[str]) -> PairTable:
+        """Return the table whose `parts` these are. Raises ValueError if they are not those of any table."""
+        table = cls()
+        if len(name_of) != len(values) or (
+            len(values) and not 0 <= name_of.min() <= name_of.max() < len(names)
+        ):
+            raise ValueError("every pair must have one value and a name that is listed")
+        table._pairs = list(zip(map(names.__getitem__, name_of.tolist()), values, strict=True))
+        table._numbers = dict(zip(table._pairs, range(1, len(values) + 1), strict=True))
+        table._names = {name: (number, name) for number, name in enumerate(names)}
+        table._name_of.extend(name_of)
+        if len(table._numbers) != len(values) or len(table._names) != len(names):
+            raise ValueError("a name or pair must not stand twice")
+        return table
+
     def __len__(self) -> int:
         return len(self._pairs)
+
+    def parts(self) -> tuple[list[str], Int32, list[str]]:
+        """Return the names, the place of each pair's name among them, and each pair's value."""
+        return list(self._names), self._name_of.all(), [value for _, value in self._pairs]
+
+    def only(self, kept: npt.NDArray[np.bool_]) -> PairTable:
+        """Return a table of the pairs that are marked, in their order; pair n has the mark n - 1."""
+        fresh = PairTable()
+        fresh._pairs = list(compress(self._pairs, kept.tolist()))
+        fresh._numbers = dict(zip(fresh._pairs, range(1, len(fresh._pairs) + 1), strict=True))
+        used, places = np.unique(self._name_of.all()[kept], return_inverse=True)
+        names = list(self._names)
+        fresh._names = {names[at]: (number, names[at]) for number, at in enumerate(used.tolist())}
+        fresh._name_of.extend(places)
+        return fresh
 
     def numbers(self, labels: Labels) -> list[int]:
         """Return the number of each pair, adding those that are new."""
         return [self._numbers.get(pair) or self._add(pair) for pair in labels]
+
+    def known(self, labels: Labels) -> list[int] | None:
+        """Return the number of each pair, None if one of them is not here."""
+        find = self._numbers.get
+        found = []
+        for pair in labels:
+            number = find(pair)
+            if number is None:
+                return None
+            found.append(number)
+        return found
 
     def pairs(self, numbers: Iterable[int]) -> Labels:
         """Return the pairs with these numbers."""

@@ -17,7 +17,8 @@ from ninesight_store.catalog import Info
 from ninesight_store.contract import Int32, Int64, Labels, SeriesTable
 from ninesight_store.layouts import layout_blob, layout_digest
 from ninesight_store.schema import info, layouts, series
-from ninesight_store.series_index import SeriesIndex, labels_key, labels_text
+from ninesight_store.series_index import SeriesIndex
+from ninesight_store.stored_labels import labels_key, labels_text
 
 __all__ = ["Registry"]
 

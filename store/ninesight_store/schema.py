@@ -1,4 +1,4 @@
-"""The tables. Format version 3; its meaning never changes, a new meaning gets a new number.
+"""The tables. Format version 4; its meaning never changes, a new meaning gets a new number.
 
     series     one row a series: its labels
     layouts    ordered series ids, shared by the rows and chunks that hold samples in that order
@@ -6,6 +6,7 @@
     chunks     one row a group of series with the same timestamps: compressed columns
     metadata   one row a metric
     exemplars  one row an exemplar
+    index      the label index as it was last kept, in parts; may be absent
     info       format version and counters
 
 Every version is a step in migrations/, and this file is what the last one leaves.
@@ -15,6 +16,7 @@ A hot row or hourly chunk never crosses an hour, so an hour can be sealed whatev
 
 Version 2 added the checksums (checks.py). They are NULL in what version 1 wrote: read, but not checked.
 Version 3 added start timestamps (starts.py), NULL where there are none, and exemplars.
+Version 4 added the kept index (index_table.py), empty until maintenance keeps it.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ __all__ = [
     "CHECKSUMS_FROM",
     "FLOATS",
     "FORMAT_VERSION",
+    "INDEX_FROM",
     "INFO_KEYS",
     "POINTS",
     "STARTS_FROM",
@@ -36,17 +39,20 @@ __all__ = [
     "chunks",
     "exemplars",
     "hot",
+    "index_parts",
     "info",
     "layouts",
     "metadata",
     "series",
 ]
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 CHECKSUMS_FROM = 2
 """The first format version whose tables have checksums."""
 STARTS_FROM = 3
 """The first format version with start timestamps and exemplars."""
+INDEX_FROM = 4
+"""The first format version with a kept index."""
 VERSION_TABLE = "store_version"
 """Alembic's record of the step that these tables are at (migrations/)."""
 APPLICATION_ID = 0x6E696E65
@@ -143,3 +149,12 @@ exemplars = sa.Table(
     sqlite_with_rowid=False,
 )
 """`key` is a digest of all the rest: the same exemplar twice is one row, and damage shows."""
+
+index_parts = sa.Table(
+    "store_index",
+    TABLES,
+    sa.Column("id", _Id, primary_key=True, autoincrement=False),
+    sa.Column("checksum", sa.BigInteger, nullable=False),
+    sa.Column("data", sa.LargeBinary, nullable=False),
+)
+"""Part 0 is the head, the others the body; `checksum` is a CRC-32 over a part's number and bytes."""

@@ -11,47 +11,50 @@ answers are remembered until a series appears or lives on into a new hour.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
-from itertools import pairwise
+from dataclasses import dataclass
+from itertools import chain, pairwise
 
 import numpy as np
 import numpy.typing as npt
-import orjson
 
 from ninesight_store.contract import Int32, Int64, Labels, Matcher
 from ninesight_store.growing import Growing
-from ninesight_store.hashed_slots import HashedSlots
+from ninesight_store.hashed_slots import HashedSlots, hash_of, hashes_of
 from ninesight_store.histograms import gather_slices
 from ninesight_store.matchers import CompiledMatcher, compile_matchers
 from ninesight_store.pair_table import PairTable
 from ninesight_store.selection import Selection, selection_of
 
-__all__ = ["EVER", "SeriesIndex", "labels_from_text", "labels_key", "labels_text"]
+__all__ = ["EVER", "IndexState", "SeriesIndex"]
 
 EVER = (-(2**31), 2**31 - 1)
 """Hours without bounds: series without rows are chosen too."""
 _NEVER_FIRST, _NEVER_LAST = 2**31 - 1, -(2**31)
 _SELECTIONS_BYTES_MAX = 32 * 2**20
 Bool = npt.NDArray[np.bool_]
+Hours = int | Int32
 
 
-def labels_text(labels: Labels) -> str:
-    """Return the stored form: a JSON list of [name, value] pairs."""
-    return json.dumps(labels, ensure_ascii=False, separators=(",", ":"))
+@dataclass(frozen=True)
+class IndexState:
+    """What an index knows, as columns. `SeriesIndex.of_state` makes an index of it again."""
 
-
-def labels_from_text(text: str | bytes) -> Labels:
-    """Read the stored form. Raises ValueError or TypeError if it is damaged."""
-    return tuple([(name, value) for name, value in orjson.loads(text)])
-
-
-def labels_key(text: str) -> bytes:
-    """Return the 16 bytes under which a series is unique."""
-    return hashlib.blake2b(text.encode(), digest_size=16).digest()
+    generation: int
+    next_id: int
+    pairs: tuple[list[str], Int32, list[str]]
+    """`PairTable.parts`."""
+    ids: Int64
+    """[S] ascending."""
+    lengths: Int64
+    """[S] how many pairs each series has."""
+    flat: Int32
+    """The pairs of all series, one series after the other."""
+    first: Int32
+    """[S] first and last hour with rows; first > last where there are none."""
+    last: Int32
 
 
 class SeriesIndex:
@@ -67,6 +70,7 @@ class SeriesIndex:
         self._flat = Growing(np.int32)
         self._first, self._last = Growing(np.int32), Growing(np.int32)
         self._slots = HashedSlots()
+        self._hashed = 0
         self._selections: OrderedDict[tuple[tuple[Matcher, ...], tuple[int, int]], Selection] = OrderedDict()
         self._selections_bytes = 0
 
@@ -95,44 +99,96 @@ class SeriesIndex:
             ]
             return self._labels_at(np.array(known, np.int64))
 
+    @property
+    def pairs(self) -> PairTable:
+        """The pairs of all series; whoever calls `add` numbers its pairs here, one thread at a time."""
+        return self._pairs
+
     def extend(self, found: Sequence[tuple[int, Labels]], next_id: int) -> None:
         """Add series in the order of their ids."""
+        self.add([(number, self._pairs.numbers(labels)) for number, labels in found], next_id)
+
+    def add(self, found: Sequence[tuple[int, list[int]]], next_id: int) -> None:
+        """Add series by the numbers of their pairs, in the order of their ids."""
+        lengths = np.array([len(numbers) for _, numbers in found], np.int64)
+        flat = np.fromiter(chain.from_iterable(numbers for _, numbers in found), np.int32)
+        never = np.full(len(found), _NEVER_FIRST, np.int32), np.full(len(found), _NEVER_LAST, np.int32)
+        self._append(np.array([number for number, _ in found], np.int64), lengths, flat, *never)
+        self.next_id = max(next_id, int(self._ids.all()[-1]) + 1 if len(self._ids) else 0)
+
+    def _append(self, ids: Int64, lengths: Int64, flat: Int32, first: Int32, last: Int32) -> None:
         with self._lock:
-            flat: list[int] = []
-            for _, labels in found:
-                flat += self._pairs.numbers(labels)
-            lengths = [len(labels) for _, labels in found]
-            self._slots.add([hash(labels) for _, labels in found], len(self._ids))
             self._flat.extend(flat)
-            self._offsets.extend(int(self._offsets.all()[-1]) + np.cumsum(np.array(lengths, np.int64)))
-            self._ids.extend([number for number, _ in found])
-            self._first.extend(np.full(len(found), _NEVER_FIRST))
-            self._last.extend(np.full(len(found), _NEVER_LAST))
-            self.next_id = max(next_id, int(self._ids.all()[-1]) + 1 if len(self._ids) else 0)
+            self._offsets.extend(int(self._offsets.all()[-1]) + np.cumsum(lengths))
+            self._ids.extend(ids)
+            self._first.extend(first)
+            self._last.extend(last)
             self._forget()
 
-    def alive(self, ids: Int64, first: int, last: int) -> None:
-        """Note that these series have rows from the hour `first` to the hour `last`."""
+    def alive(self, ids: Int64, first: Hours, last: Hours) -> None:
+        """Note that these series have rows from the hour `first` to the hour `last` (one for all, or one each)."""
         with self._lock:
-            slots = np.searchsorted(self._ids.all(), ids)
-            slots = slots[slots < len(self._ids)]
+            known = self._ids.all()
+            slots = np.searchsorted(known, ids)
+            if not len(known) or not len(slots):
+                return
+            there = known[np.minimum(slots, len(known) - 1)] == ids
+            if not there.all():
+                slots, (first, last) = slots[there], (_of(first, there), _of(last, there))
             firsts, lasts = self._first.all(), self._last.all()
-            if len(slots) and (firsts[slots].max() > first or lasts[slots].min() < last):
-                firsts[slots] = np.minimum(firsts[slots], first)
-                lasts[slots] = np.maximum(lasts[slots], last)
+            if (firsts[slots] > first).any() or (lasts[slots] < last).any():
+                np.minimum.at(firsts, slots, first)
+                np.maximum.at(lasts, slots, last)
                 self._forget()
 
     def only(self, ids: Int64, generation: int) -> SeriesIndex:
         """Return an index of those of the series whose ids are given, ascending."""
+        fresh = SeriesIndex(generation)
         with self._lock:
             slots = np.flatnonzero(selection_of((), np.asarray(ids, np.int64)).among(self._ids.all()))
-            labels = self._labels_at(slots)
-            first, last = self._first.all()[slots], self._last.all()[slots]
-            numbers = self._ids.all()[slots]
-        fresh = SeriesIndex(generation)
-        fresh.extend(list(zip(numbers.tolist(), labels, strict=True)), self.next_id)
-        fresh._first.all()[:] = first
-        fresh._last.all()[:] = last
+            edges, positions = gather_slices(self._offsets.all(), slots)
+            flat = self._flat.all()[positions]
+            used = np.zeros(len(self._pairs) + 1, np.bool_)
+            used[flat] = True
+            fresh._pairs = self._pairs.only(used[1:])
+            columns = self._ids.all()[slots], self._first.all()[slots], self._last.all()[slots]
+        numbers, first, last = columns
+        fresh._append(numbers, np.diff(edges), np.cumsum(used, dtype=np.int32)[flat], first, last)
+        fresh.next_id = self.next_id
+        return fresh
+
+    def state(self) -> IndexState:
+        """Return what the index knows, as columns of its own."""
+        with self._lock:
+            lengths, hours = np.diff(self._offsets.all()), (self._first.all().copy(), self._last.all().copy())
+            return IndexState(
+                self.generation,
+                self.next_id,
+                self._pairs.parts(),
+                self._ids.all(),
+                lengths,
+                self._flat.all(),
+                *hours,
+            )
+
+    @classmethod
+    def of_state(cls, state: IndexState) -> SeriesIndex:
+        """Return the index with this state. Raises ValueError if it is that of no index."""
+        columns = (state.ids, state.lengths, state.first, state.last)
+        if len({len(column) for column in columns}) != 1 or int(state.lengths.sum()) != len(state.flat):
+            raise ValueError("the columns must be of one length")
+        fresh = cls(state.generation)
+        fresh._pairs = PairTable.of_parts(*state.pairs)
+        if len(state.ids):
+            rising = (
+                bool((np.diff(state.ids) > 0).all()) and 0 < state.ids[0] <= state.ids[-1] < state.next_id
+            )
+            if not rising or state.lengths.min() < 1:
+                raise ValueError("ids must rise, and every series must have labels")
+            if not 1 <= state.flat.min() <= state.flat.max() <= len(fresh._pairs):
+                raise ValueError("every label must be a pair that is listed")
+        fresh._append(state.ids, state.lengths, state.flat, state.first, state.last)
+        fresh.next_id = state.next_id
         return fresh
 
     def selection(self, matchers: Sequence[Matcher], hours: tuple[int, int] = EVER) -> Selection:
@@ -161,8 +217,16 @@ class SeriesIndex:
         self._selections_bytes = 0
 
     def _slot_of(self, labels: Labels) -> int | None:
-        for slot in self._slots.find(hash(labels)):
-            if self._labels_at(np.array([slot]))[0] == labels:
+        numbers = self._pairs.known(labels)
+        if numbers is None:
+            return None
+        offsets, flat = self._offsets.all(), self._flat.all()
+        if self._hashed < len(self._ids):
+            # Only who writes asks by labels: a reader never pays for this.
+            self._slots.add(hashes_of(flat, offsets[self._hashed :]), self._hashed)
+            self._hashed = len(self._ids)
+        for slot in self._slots.find(hash_of(numbers)):
+            if flat[offsets[slot] : offsets[slot + 1]].tolist() == numbers:
                 return slot
         return None
 
@@ -216,6 +280,10 @@ class SeriesIndex:
             self._flat.all()[positions]
         )
         return np.lexsort(table[::-1])
+
+
+def _of(hours: Hours, rows: Bool) -> Hours:
+    return hours if isinstance(hours, int) else hours[rows]
 
 
 def _one_of(flat: Int32, listed: Sequence[int]) -> Bool:

@@ -4,6 +4,7 @@
     series    labels against their key          layouts   series lists against their digest
     rows      blobs and header against the checksum; without one (format 1) they are decoded
     chunks    the same, series by series
+    index     the kept index against its checksums
 
 It reads in short transactions beside a running writer: what is sealed or merged meanwhile is read as what
 it became, and what was dropped meanwhile is no damage.
@@ -31,15 +32,17 @@ from ninesight_store.chunk_reader import (
     sound_part,
 )
 from ninesight_store.config import HOUR_MS, StoreSettings
+from ninesight_store.counters import Counters
 from ninesight_store.damage import CHUNK, FILE, HOT, SERIES, STARTS, Damage, DamageLog
 from ninesight_store.database import Database
 from ninesight_store.errors import StoreFormatError
 from ninesight_store.exemplar_table import damaged_exemplars
 from ninesight_store.hot_reader import HotMeta, Picked, PointPool, checked_row, hot_columns, with_starts
+from ninesight_store.index_table import DamagedIndexError, read_index
 from ninesight_store.progress import Progress, Told, unheard
 from ninesight_store.raw_text import raw_text
-from ninesight_store.schema import chunks, hot, series
-from ninesight_store.series_index import labels_key
+from ninesight_store.schema import INDEX_FROM, chunks, hot, series
+from ninesight_store.stored_labels import labels_key
 from ninesight_store.validation import TIMESTAMP_MS_MAX
 
 __all__ = ["VerifyReport", "verify"]
@@ -88,7 +91,8 @@ class _Verifier:
     def __init__(self, database: Database, told: Told) -> None:
         self._database, self._told = database, told
         self._log = DamageLog()
-        self._catalog = Catalog(self._log)
+        # What was kept hides damage of the tables: here everything is read.
+        self._catalog = Catalog(self._log, Counters(), kept=False)
         self._unchecked = self._samples = 0
         self._done = self._total = 0
 
@@ -97,6 +101,7 @@ class _Verifier:
         with self._database.reading() as connection:
             known = self._catalog.refresh(connection)
             self._check_series(connection)
+            self._check_index(connection, known)
             for each in damaged_exemplars(connection) if known.starts else ():
                 self._log.add(each)
             # Counted by the key's own tree: an index may be what is damaged.
@@ -125,6 +130,14 @@ class _Verifier:
         for number, key, text in connection.execute(query):
             if labels_key(text.decode(errors="replace")) != key:
                 self._log.add(Damage(SERIES, number, "its labels do not match their key", (number,)))
+
+    def _check_index(self, connection: sa.Connection, known: Known) -> None:
+        if known.info.format < INDEX_FROM:
+            return
+        try:
+            read_index(connection, known.info.ids)
+        except DamagedIndexError as error:
+            self._log.add(error.damage)
 
     def _each(self, table: sa.Table, check: Any) -> int:
         """Give the rows of a table to `check`, a few in a transaction; return how many there were."""

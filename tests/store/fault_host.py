@@ -116,6 +116,8 @@ class Child:
             target = self.folder / f"restored-{step.number}.db"
             if not target.exists():
                 restore(self.folder / f"backup-{step.number}.db", target)
+        elif step.verb == "keep":
+            store.keep_index()
         else:
             getattr(store, step.verb)(step.at_ms)
 

@@ -1,6 +1,6 @@
 """Histories: what a store lives through, drawn from a seed, and what must be in it after each step.
 
-A history is a list of steps (`write`, `group`, `seal`, `merge`, `retain`, `backup`, `restore`, `reopen`). Late,
+A history is a list of steps (`write`, `group`, `seal`, `merge`, `retain`, `keep`, `backup`, `restore`, `reopen`). Late,
 repeated and stale samples, NaN payloads, new series, histograms of several schemas and metadata are the rule.
 Weights are drawn too, so one seed hardly writes and another hardly does anything else (swarm testing). `Truth`
 replays the same steps on a `MemoryStore`. Every process draws the same history from the same seed.
@@ -57,6 +57,7 @@ class History:
             "seal": 4,
             "merge": 3,
             "retain": 2,
+            "keep": 2,
             "backup": 1,
             "restore": 1,
             "reopen": 2,

@@ -118,13 +118,14 @@ def look(store, plan, counters, reader, dice):
 
 
 def upkeep(store, plan, counters):
-    """Seal, merge and retain without a pause until the writer has ended."""
+    """Seal, merge, retain and keep the index without a pause until the writer has ended."""
     while not counters.ended:
         counters[TURNS] += 1
         at_ms = plan.times[max(0, counters[DONE] - 1)] + HOUR_MS
         store.seal(at_ms)
         store.merge(at_ms)
         store.retain(RETAIN_AT)
+        store.keep_index()
 
 
 def main():

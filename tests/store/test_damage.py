@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ninesight_store import LocalStore, StoreFormatError, StoreSettings, labels_of, verify
+from ninesight_store.schema import FORMAT_VERSION
 from ninesight_store.testing import Point, batch_of, bits_of, exemplars_of, samples_of
 
 HOUR_MS = 3_600_000
@@ -231,7 +232,9 @@ def test_a_file_of_format_1_is_read_and_upgraded(tmp_path):
     assert report.sound
     assert report.unchecked == 2, "the block that was merged already stays as it was"
     with sqlite3.connect(path) as connection:
-        assert connection.execute("SELECT value FROM store_info WHERE key = 'format'").fetchone() == (3,)
+        assert connection.execute("SELECT value FROM store_info WHERE key = 'format'").fetchone() == (
+            FORMAT_VERSION,
+        )
     connection.close()
 
 

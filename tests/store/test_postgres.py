@@ -229,7 +229,7 @@ def test_stat_knows_size_and_version(postgres):
         store.write(batch_of({"m": [(0, 1.0)]}))
         stat = store.stat()
         assert stat.size_bytes > 8192
-        assert stat.format == 3
+        assert stat.format == 4
 
 
 def test_a_server_without_fsync_is_named(postgres, caplog):
