@@ -1,6 +1,7 @@
 """`ninesight up` and a real Prometheus with the same targets and rules: the same replies, reply by reply."""
 
 import contextlib
+import functools
 import http.server
 import json
 import math
@@ -17,8 +18,6 @@ from ninesight_query.testing_servers import free_port, running_prometheus
 from ninesight_store.contract import MatchOp
 from ninesight_suite.testing import eventually, running_suite
 
-AT_MS = time.time_ns() // 1_000_000_000 * 1000 - 20_000
-"""Every sample of the page bears this time."""
 COUNTER, GAUGE, HISTOGRAM = 0, 1, 4
 OURS = {
     "targets": {"kind", "samples", "droppedTargetCounts"},
@@ -29,21 +28,27 @@ OURS = {
 """Keys beyond Prometheus 2.42's: of Prometheus 3 (droppedTargetCounts, hostname, serverTime, GOMEMLIMIT) or our own."""
 
 
+@functools.cache
+def at_ms():
+    """When the samples were taken: as the first test begins, not as the file is imported (minutes before)."""
+    return time.time_ns() // 1_000_000_000 * 1000 - 20_000
+
+
 def page():
     """A delimited protobuf page: a counter and a native histogram with exemplars, a gauge, odd help."""
     hits = MetricFamily(name="hits_total", help='How "often"\nasked.', type=COUNTER)
     for path in ("/a", "/b"):
-        metric = hits.metric.add(timestamp_ms=AT_MS)
+        metric = hits.metric.add(timestamp_ms=at_ms())
         metric.label.add(name="path", value=path)
         metric.counter.value = len(path)
     exemplar = hits.metric[0].counter.exemplar
     exemplar.value = 1
     exemplar.label.add(name="trace_id", value="beef")
-    exemplar.timestamp.seconds = AT_MS // 1000 - 1
+    exemplar.timestamp.seconds = at_ms() // 1000 - 1
     level = MetricFamily(name="level", help="How high.", type=GAUGE)
-    level.metric.add(timestamp_ms=AT_MS).gauge.value = -2.5
+    level.metric.add(timestamp_ms=at_ms()).gauge.value = -2.5
     waits = MetricFamily(name="wait_seconds", help="How long.", type=HISTOGRAM)
-    histogram = waits.metric.add(timestamp_ms=AT_MS).histogram
+    histogram = waits.metric.add(timestamp_ms=at_ms()).histogram
     histogram.sample_count, histogram.sample_sum = 9, 4.5
     histogram.schema, histogram.zero_threshold, histogram.zero_count = 3, 0.001, 2
     histogram.positive_span.add(offset=-4, length=2)
@@ -294,7 +299,7 @@ def test_metadata(both, metric):
 @pytest.mark.parametrize("query", ["hits_total", "sum(rate(hits_total[5m]))", "wait_seconds", "level + 1"])
 def test_exemplars(both, query):
     """Of the series that a query reads, whatever it does with them."""
-    span = {"query": query, "start": AT_MS / 1000 - 60, "end": AT_MS / 1000 + 60}
+    span = {"query": query, "start": at_ms() / 1000 - 60, "end": at_ms() / 1000 + 60}
     found, wanted = (data(address, "query_exemplars", **span) for address in both)
     assert found == wanted
     assert bool(found) == ("hits" in query)
@@ -307,11 +312,11 @@ def test_exemplars_of_a_remote_engine(both):
     found = []
     for address in both:
         engine = RemoteEngine(RemoteSettings(address))
-        found.append(engine.exemplars([selector], AT_MS - 60_000, AT_MS + 60_000))
+        found.append(engine.exemplars([selector], at_ms() - 60_000, at_ms() + 60_000))
         engine.close()
     assert found[0] == found[1]
     ((one,),) = (each.exemplars for each in found[0])
-    assert one == Exemplar((("trace_id", "beef"),), 1.0, AT_MS - 1000)
+    assert one == Exemplar((("trace_id", "beef"),), 1.0, at_ms() - 1000)
 
 
 @pytest.mark.parametrize(
@@ -323,7 +328,7 @@ def test_samples(both, query):
     Not their quantiles: 2.42 interpolates inside a bucket on a straight line, Prometheus 3 on a curve.
     """
     found, wanted = (
-        data(address, "query", query=query, time=AT_MS / 1000 + 0.5)["result"] for address in both
+        data(address, "query", query=query, time=at_ms() / 1000 + 0.5)["result"] for address in both
     )
     key = json.dumps
     assert close(sorted(found, key=key), sorted(wanted, key=key))
