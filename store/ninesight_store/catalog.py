@@ -182,9 +182,9 @@ class Catalog:
             # Some at a time: labels live on as numbers, and what is built on the way must not pile up.
             reader = LabelReader(index.pairs)
             for rows in found.partitions(_TOGETHER):
-                index.add(
-                    [(number, self._labels(reader, number, text)) for number, text in rows], seen.series_next
-                )
+                flat: list[int] = []
+                lengths = [self._read(reader, number, text, flat) for number, text in rows]
+                index.add([number for number, _ in rows], lengths, flat, seen.series_next)
             index.next_id = max(index.next_id, seen.series_next)
             if before == 1:
                 index.alive(*table.lives())
@@ -210,12 +210,15 @@ class Catalog:
             self._layouts = table
         return table
 
-    def _labels(self, reader: LabelReader, number: int, text: bytes) -> list[int]:
+    def _read(self, reader: LabelReader, number: int, text: bytes, flat: list[int]) -> int:
+        """Add the numbers of a series' pairs to `flat`; return how many."""
         try:
-            return reader.read(text.decode())
+            numbers = reader.read(text.decode())
         except (ValueError, TypeError):
             self._damage.add(Damage(SERIES, number, "its labels cannot be read", (number,)))
-            return reader.numbers(labels_of("ninesight_damaged_series", {"id": str(number)}))
+            numbers = reader.numbers(labels_of("ninesight_damaged_series", {"id": str(number)}))
+        flat += numbers
+        return len(numbers)
 
     def _layout(self, number: int, digest: bytes, blob: bytes) -> Layout:
         if layout_digest(blob) == digest:

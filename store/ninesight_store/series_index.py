@@ -106,14 +106,15 @@ class SeriesIndex:
 
     def extend(self, found: Sequence[tuple[int, Labels]], next_id: int) -> None:
         """Add series in the order of their ids."""
-        self.add([(number, self._pairs.numbers(labels)) for number, labels in found], next_id)
+        numbers = [self._pairs.numbers(labels) for _, labels in found]
+        lengths = [len(each) for each in numbers]
+        self.add([number for number, _ in found], lengths, [*chain.from_iterable(numbers)], next_id)
 
-    def add(self, found: Sequence[tuple[int, list[int]]], next_id: int) -> None:
-        """Add series by the numbers of their pairs, in the order of their ids."""
-        lengths = np.array([len(numbers) for _, numbers in found], np.int64)
-        flat = np.fromiter(chain.from_iterable(numbers for _, numbers in found), np.int32)
-        never = np.full(len(found), _NEVER_FIRST, np.int32), np.full(len(found), _NEVER_LAST, np.int32)
-        self._append(np.array([number for number, _ in found], np.int64), lengths, flat, *never)
+    def add(self, ids: Sequence[int], lengths: Sequence[int], flat: Sequence[int], next_id: int) -> None:
+        """Add series in the order of their ids; each has so many of the pairs whose numbers `flat` lists."""
+        first, last = np.full(len(ids), _NEVER_FIRST, np.int32), np.full(len(ids), _NEVER_LAST, np.int32)
+        sizes, numbers = np.array(lengths, np.int64), np.array(flat, np.int32)
+        self._append(np.array(ids, np.int64), sizes, numbers, first, last)
         self.next_id = max(next_id, int(self._ids.all()[-1]) + 1 if len(self._ids) else 0)
 
     def _append(self, ids: Int64, lengths: Int64, flat: Int32, first: Int32, last: Int32) -> None:
