@@ -203,6 +203,7 @@ def fill(path: Path, megabytes: float, seed: int) -> int:
                 store.write(Batch(table, rows, times, rng.lognormal(0, 1, len(rows))))
                 at_ms += 60_000
             store.seal(at_ms)
+            store.keep_index()
     return at_ms
 
 
