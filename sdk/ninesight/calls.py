@@ -10,7 +10,7 @@ from contextvars import Token
 from math import inf
 from time import perf_counter
 from types import TracebackType
-from typing import Self
+from typing import ClassVar, Self
 
 from ninesight.accelerator import Measured
 from ninesight.checks import amount, whole
@@ -51,6 +51,9 @@ class Call:
         "series",
         "started_at",
     )
+
+    call: ClassVar[None] = None
+    """It is the object already (see `Started.call`)."""
 
     def __init__(self, series: ModelSeries, predictions: int = 1) -> None:
         self.series = series
@@ -214,20 +217,22 @@ class Call:
 
     def begin(self) -> None:
         """Start the clock and become the running call of this context. A second begin changes nothing."""
+        self.__enter__()
+
+    def __enter__(self) -> Self:
         if self.started_at or self.finished:
             self.series.faults.refuse("a call may be entered once", self.series.model, "take a new call")
-            return
+            return self
         series = self.series
         buffers = series.buffers
-        try:
-            series.local.lane  # noqa: B018
-        except AttributeError:
-            buffers.lane(series)
-        if buffers.keeper is not None:
-            self.outer = running_call(buffers)
+        if not buffers.swift:
+            buffers.here()
+            if buffers.keeper is not None:
+                self.outer = running_call(buffers)
         series.running.add(self)
         self._token = RUNNING.set(self)
         self.started_at = perf_counter()
+        return self
 
     def began(self, start_s: float | None) -> None:
         """Take over a call that began, as a plain one, at this clock reading."""
@@ -275,10 +280,6 @@ class Call:
         """Become the running call of this context again."""
         self._token = RUNNING.set(self)
 
-    def __enter__(self) -> Self:
-        self.begin()
-        return self
-
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
@@ -324,9 +325,8 @@ def running_series(buffers: Buffers) -> ModelSeries | None:
     series = None
     latest = -1.0
     if found is not None and not found.finished:
-        if type(found) is Started and found.call is not None:
-            found = found.call  # It may have said another model.
-        series = found.series
+        # As an object it may have said another model.
+        series = found.series if found.call is None else found.call.series
         latest = found.started_at
     for slot in buffers.slots_here():
         start = slot.start

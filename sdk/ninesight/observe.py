@@ -27,6 +27,8 @@ from ninesight.targets import Target
 
 __all__ = ["instrument"]
 
+_NEW: Any = Started.__new__
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -166,13 +168,13 @@ def _coroutine(fn: Callable[..., Any], target: Target, judge: Judge) -> Callable
     clock = perf_counter
 
     async def observed(*args: Any, **kwargs: Any) -> Any:
-        if buffers.keeper is not None:
+        if not buffers.swift:
             return await general(*args, **kwargs)
-        try:
-            series.local.lane  # noqa: B018
-        except AttributeError:
-            buffers.lane(series)
-        here = Started(series, each)
+        here: Started = _NEW(Started)  # As `Started(series, each)`, without its frame.
+        here.series = series
+        here.predictions = each
+        here.call = None
+        here.finished = False
         running = series.running
         running.add(here)
         # Through its module: a context variable cannot travel with a function that is shipped by value.
@@ -184,13 +186,18 @@ def _coroutine(fn: Callable[..., Any], target: Target, judge: Judge) -> Callable
         except BaseException as error:
             _left(here, token, clock() - start, error, judge)
             raise
-        started.leave(token)
+        try:  # noqa: SIM105 - contextlib.suppress costs more than the reset itself.
+            started.RUNNING.reset(token)
+        except ValueError:  # As in `started.leave`.
+            pass
         here.finished = True
         try:
             running.remove(here)
         except KeyError:
-            if here.call is not None:
-                judge.answered(here.call, result)
+            # Somebody asked for it; or the child of a fork ends what its parent began.
+            call: Call | None = here.call
+            if call is not None:
+                judge.answered(call, result)
                 return result
         if plain and each == 1:
             try:

@@ -156,7 +156,12 @@ class Buffers:
     def __init__(self, records_max: int, *, on_use: Callable[[], None] = lambda: None) -> None:
         self._records_max = records_max
         self._on_use = on_use
-        self._local = threading.local()
+        self.local = threading.local()
+        """`slots`: those of the calling thread, once it has a buffer."""
+        self.recording = records_max > 0
+        """False while recording is turned off."""
+        self.swift = False
+        """True when a call need not look after anything at its start: our threads run, and no traces are kept."""
         self._points: dict[tuple[ModelSeries, int], Point] = {}
         self.keeper: Keeper | None = None
         """Keeps calls worth a trace; None while traces are off."""
@@ -174,6 +179,7 @@ class Buffers:
     def resize(self, records_max: int) -> None:
         """Set the bound, and share it between the buffers there are."""
         self._records_max = records_max
+        self.recording = records_max > 0
         self.balance()
 
     def point(self, series: ModelSeries, predictions: int) -> Point:
@@ -183,21 +189,22 @@ class Buffers:
     def here(self) -> ThreadBuffer:
         """Return the calling thread's buffer, made on its first use."""
         try:
-            buffer: ThreadBuffer = self._local.life.buffer
+            buffer: ThreadBuffer = self.local.life.buffer
         except AttributeError:
             buffer = ThreadBuffer(self._share(len(self.threads) + 1))
             life = _Life(buffer)
             buffer.follow(life)
-            self._local.slots = buffer.slots
-            self._local.life = life
+            self.local.slots = buffer.slots
+            self.local.life = life
             self.threads.append(buffer)
             self._on_use()
+            self.swift = self.keeper is None
         return buffer
 
     def slots_here(self) -> list[Slot]:
         """Return the calling thread's slots without making a buffer."""
         try:
-            slots: list[Slot] = self._local.slots
+            slots: list[Slot] = self.local.slots
         except AttributeError:
             return []
         return slots
@@ -265,6 +272,7 @@ class Buffers:
     def keep(self, keeper: Keeper | None) -> None:
         """Have calls worth a trace kept from now on, or none with None."""
         self.keeper = keeper
+        self.swift = keeper is None and bool(self.threads)
         for buffer in self.threads[:]:
             for slot in buffer.slots[:]:
                 slot.draw(FAR if keeper is None else keeper.next_gap())
@@ -273,9 +281,10 @@ class Buffers:
         """Forget everything, other threads' buffers too. For the child after a fork."""
         for lane in [lane for buffer in self.threads for lane in buffer.lanes]:
             lane.series.local.__dict__.clear()
+        self.swift = False
         self.threads.clear()
         self.dropped_before = 0
-        self._local.__dict__.clear()
+        self.local.__dict__.clear()
         for point in self._points.values():
             point.local.__dict__.clear()
 

@@ -18,25 +18,25 @@ __all__ = ["Stage"]
 class Stage:
     """Times a part of a call. Belongs to the call that runs when it is entered."""
 
-    __slots__ = ("_call", "_series", "_start", "duration_s", "name")
+    __slots__ = ("call", "duration_s", "name", "series", "started_at")
 
     def __init__(self, name: str, series: ModelSeries | None, call: Call | None = None) -> None:
         self.name = name
         self.duration_s: float | None = None
         """Seconds from entry to exit; None until then."""
-        self._series = series
-        self._call = call
-        self._start = 0.0
+        self.series = series
+        self.call = call
+        self.started_at = 0.0
 
     def __enter__(self) -> Self:
-        self._start = perf_counter()
+        self.started_at = perf_counter()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        duration_s = self.duration_s = perf_counter() - self._start
-        series = self._series
+        duration_s = self.duration_s = perf_counter() - self.started_at
+        series = self.series
         if series is not None:
             try:
                 lane = series.local.lane
@@ -47,5 +47,5 @@ class Stage:
                     lane.dropped += 1
             except Exception:  # The first of its name on this thread, or a name that is none.
                 record_stage(series, self.name, duration_s)
-            if self._call is not None:
-                self._call.note_stage(self.name, self._start, duration_s)
+            if self.call is not None:
+                self.call.note_stage(self.name, self.started_at, duration_s)

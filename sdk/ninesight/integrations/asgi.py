@@ -10,6 +10,7 @@ client going away first. `ninesight.current()` inside the endpoint is this call.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from contextvars import Token
 from time import perf_counter
 from typing import Any
 
@@ -51,16 +52,27 @@ class ObserveASGI:
     ) -> None:
         self._app = app
         self._chooser = Chooser(model=model, version=version, labels=labels, paths=paths, excluded=excluded)
+        self._known = self._chooser.known
         self._follow: Callable[[ModelSeries, Receive, Send], Response] = Response
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one scope. Exceptions pass; the call is ended in any case."""
-        series = self._chooser.series_of(scope.get("path", ""), scope) if scope["type"] == "http" else None
+        series = None
+        if scope["type"] == "http":
+            path = scope.get("path", "")
+            series = self._known.get(path)
+            if series is None or not series.buffers.recording:
+                series = self._chooser.series_of(path, scope)
         if series is None:
             await self._app(scope, receive, send)
             return
         response = self._follow(series, receive, send)
-        response.begin(scope)
+        if series.buffers.swift:
+            series.running.add(response)
+            response.token = started.RUNNING.set(response)
+            response.started_at = perf_counter()
+        else:
+            response.begin(scope)
         try:
             await self._app(scope, response.receive, response.send)
         except BaseException as error:
@@ -73,14 +85,13 @@ class ObserveASGI:
 class Response(Started):
     """Follows one request and its answer, and ends the call with the last byte."""
 
-    __slots__ = ("_gone", "_items", "_receive", "_send", "_token", "chunks", "status")
+    __slots__ = ("_gone", "_items", "_receive", "_send", "chunks", "status", "token")
 
     def __init__(self, series: ModelSeries, receive: Receive, send: Send) -> None:
         self.series = series
         self.predictions = 1
         self.call: Call | None = None
         self.finished = False
-        self.started_at = 0.0
         self.status = 0
         self.chunks = 0
         """Parts of a body that came in parts. A single body is no stream: its first byte tells nothing new."""
@@ -88,25 +99,17 @@ class Response(Started):
         self._send = send
         self._items: Items | None = None
         self._gone = False
-        self._token: Any = None
 
     def begin(self, scope: Scope) -> None:
-        """Become the running call of this context; with traces on as an object, that continues the caller's trace."""
-        series = self.series
-        if series.buffers.keeper is not None:
-            self.call = call = Call(series)
+        """Begin as an object: the first of a process, and all while traces are on; the caller's trace is continued."""
+        self.token: Token[Any] | None = None
+        self.started_at = 0.0
+        self.call = call = Call(self.series)
+        if self.series.buffers.keeper is not None:
             for name, value in scope.get("headers", ()):
                 if name == b"traceparent":
                     call.continue_trace(value.decode("latin-1"))
-            call.begin()
-            return
-        try:
-            series.local.lane  # noqa: B018
-        except AttributeError:
-            series.buffers.lane(series)
-        series.running.add(self)
-        self._token = started.RUNNING.set(self)
-        self.started_at = perf_counter()
+        call.begin()
 
     async def receive(self) -> Message:
         """Hand on a message from the client."""
@@ -133,34 +136,41 @@ class Response(Started):
 
     async def _last(self, message: Message) -> None:
         await self._send(message)
-        if not self.finished:
+        if self.chunks > 1 or not self.token or self.finished or self._gone or not 0 < self.status < 400:
             self.end()
+            return
+        duration_s = perf_counter() - self.started_at
+        # As `started.leave` and `started.end`, without their frames.
+        try:  # noqa: SIM105 - contextlib.suppress costs more than the reset itself.
+            started.RUNNING.reset(self.token)
+        except ValueError:
+            pass
+        self.finished = True
+        series = self.series
+        try:
+            series.running.remove(self)
+        except KeyError:
+            if self.call is not None:
+                self._tell(self.call, None)
+                return
+        record_ok(series, duration_s, 1)
 
     def end(self, error: BaseException | None = None) -> None:
         """Record the call, once: what the endpoint said of it wins over the status."""
         if self.finished:
             return
-        if error is None and self.chunks < 2 and 0 < self.status < 400 and self._token and not self._gone:
-            duration_s = perf_counter() - self.started_at
-            started.leave(self._token)
-            call = started.end(self)
-            if call is None:
-                record_ok(self.series, duration_s, 1)
-                return
-        else:
-            call = self.said
-            self.finished = True
-            if self._token:
-                started.leave(self._token)
-        self._judge(call, error)
-        call.end(error)
+        call = self.said
+        self.finished = True
+        if self.token:
+            started.leave(self.token)
+        self._tell(call, error)
 
     @property
     def said(self) -> Call:
         """The call as an object, to say something of it."""
         return asked(self) if self.call is None else self.call
 
-    def _judge(self, call: Call, error: BaseException | None) -> None:
+    def _tell(self, call: Call, error: BaseException | None) -> None:
         if self.chunks > 1 and self._items is not None:
             self._items.tell(call)
         if not call.judged:
@@ -170,3 +180,4 @@ class Response(Started):
                 call.outcome(outcome_of_status(self.status))
             elif error is None:
                 call.outcome("error")
+        call.end(error)

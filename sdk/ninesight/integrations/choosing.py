@@ -45,6 +45,8 @@ class Chooser:
         self._excluded = frozenset(excluded)
         self._below_excluded = tuple(item + "/" for item in excluded)
         self._seen: dict[str, bool] = {}
+        self.known: dict[str, ModelSeries] = {}
+        """Observed paths, where all are counted as the same: asked of these, a middleware need not ask further."""
         told = (model, version, *self._labels.values())
         self._fixed = None
         if not any(map(callable, told)):
@@ -80,6 +82,8 @@ class Chooser:
         )
         if len(self._seen) < _PATHS_MAX:
             self._seen[path] = observed
+            if observed and self._fixed is not None:
+                self.known[path] = self._fixed
         return observed
 
     def _ask(self, told: Told, request: Any) -> Any:

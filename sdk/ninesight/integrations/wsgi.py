@@ -23,6 +23,8 @@ __all__ = ["ObserveWSGI"]
 StartResponse = Callable[..., Any]
 App = Callable[[dict[str, Any], StartResponse], Iterable[bytes]]
 
+_JUDGE = Judge(RUNTIME.faults)
+
 
 class ObserveWSGI:
     """Wraps an app. `model`, `version` and each of `labels` may be functions of the WSGI environ; None is not observed."""
@@ -39,13 +41,18 @@ class ObserveWSGI:
     ) -> None:
         self._app = app
         self._chooser = Chooser(model=model, version=version, labels=labels, paths=paths, excluded=excluded)
+        self._known = self._chooser.known
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request."""
-        call = self._chooser.call_of(environ.get("PATH_INFO", ""), environ)
-        if call is None:
+        path = environ.get("PATH_INFO", "")
+        series = self._known.get(path)
+        if series is None or not series.buffers.recording:
+            series = self._chooser.series_of(path, environ)
+        if series is None:
             return self._app(environ, start_response)
-        if "HTTP_TRACEPARENT" in environ:
+        call = Call(series)
+        if series.buffers.keeper is not None and "HTTP_TRACEPARENT" in environ:
             call.continue_trace(environ["HTTP_TRACEPARENT"])
         answer = _Answer(call)
 
@@ -66,14 +73,18 @@ class ObserveWSGI:
 class _Answer:
     """The answer's iterable: ends the call when it is exhausted or closed. Has no length, as a generator has none."""
 
+    __slots__ = ("_call", "_chunks", "_items", "body", "status")
+
     def __init__(self, call: Call) -> None:
         self.body: Iterable[bytes] = ()
         self.status = 0
         self._call = call
         self._chunks = 0
-        self._items = Items(Judge(RUNTIME.faults))
+        self._items: Items | None = None
 
     def __iter__(self) -> Iterator[bytes]:
+        # A body in one part is no stream: its first byte tells nothing new.
+        single = isinstance(self.body, list | tuple) and len(self.body) < 2
         chunks = iter(self.body)
         while True:
             self._call.resume()
@@ -86,8 +97,10 @@ class _Answer:
                 self._end(error, done=True)
                 raise
             self._call.suspend()
-            if chunk:
+            if chunk and not single:
                 self._chunks += 1
+                if self._items is None:
+                    self._items = Items(_JUDGE)
                 self._items.take(chunk)
             yield chunk
 
@@ -104,7 +117,7 @@ class _Answer:
         call = self._call
         if call.finished:
             return
-        if self._chunks > 1:
+        if self._chunks > 1 and self._items is not None:
             self._items.tell(call)
         if not call.judged:
             if not done:
