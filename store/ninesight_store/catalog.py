@@ -184,7 +184,8 @@ class Catalog:
             for rows in found.partitions(_TOGETHER):
                 flat: list[int] = []
                 lengths = [self._read(reader, number, text, flat) for number, text in rows]
-                index.add([number for number, _ in rows], lengths, flat, seen.series_next)
+                # The next id rises with what was read: if this breaks off, the rest is asked for again.
+                index.add([number for number, _ in rows], lengths, flat, 0)
             index.next_id = max(index.next_id, seen.series_next)
             if before == 1:
                 index.alive(*table.lives())

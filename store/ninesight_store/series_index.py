@@ -115,7 +115,7 @@ class SeriesIndex:
         first, last = np.full(len(ids), _NEVER_FIRST, np.int32), np.full(len(ids), _NEVER_LAST, np.int32)
         sizes, numbers = np.array(lengths, np.int64), np.array(flat, np.int32)
         self._append(np.array(ids, np.int64), sizes, numbers, first, last)
-        self.next_id = max(next_id, int(self._ids.all()[-1]) + 1 if len(self._ids) else 0)
+        self.next_id = max(next_id, self.next_id, int(self._ids.all()[-1]) + 1 if len(self._ids) else 0)
 
     def _append(self, ids: Int64, lengths: Int64, flat: Int32, first: Int32, last: Int32) -> None:
         with self._lock:

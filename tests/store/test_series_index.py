@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
+
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ninesight_store import LocalStore, Matcher, MatchOp, StoreSettings, labels_of
+from ninesight_store import LocalStore, Matcher, MatchOp, StoreFormatError, StoreSettings, labels_of
 from ninesight_store.hashed_slots import HashedSlots
 from ninesight_store.matchers import compile_matchers, labels_match
 from ninesight_store.selection import selection_of
@@ -134,3 +138,24 @@ def test_series_that_retention_dropped_leave_the_index(url):
         for reader in (store, other):
             got = samples_of(reader.select([Matcher("i", MatchOp.EQUAL, "3")], 0, 2**50))
             assert got == {labels_of("old", {"i": "3"}): [(16 * HOUR_MS, 3.0)]}
+
+
+def test_series_that_could_not_be_read_are_asked_for_again(tmp_path):
+    """A read that breaks half-way through the new series is an error each time, never an answer without the rest."""
+    path = tmp_path / "store.db"
+    with LocalStore(path, SETTINGS) as store:
+        store.write(batch_of({"first": [(0, 1.0)]}))
+        other = LocalStore(path, read_only=True)
+        assert len(other.select([], 0, HOUR_MS).labels) == 1
+        store.write(batch_of({labels_of("m", {"pod": f"pod-{i:06}"}): [(0, 1.0)] for i in range(9000)}))
+        with closing(sqlite3.connect(path)) as raw:
+            raw.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            (page_bytes,) = raw.execute("PRAGMA page_size").fetchone()
+        whole = bytearray(path.read_bytes())
+        start = whole.index(b"pod-006000") // page_bytes * page_bytes
+        whole[start : start + 8] = b"\xff" * 8
+        path.write_bytes(whole)
+        with closing(other):
+            for _ in range(3):
+                with pytest.raises(StoreFormatError):
+                    other.select([], 0, HOUR_MS)
