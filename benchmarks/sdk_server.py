@@ -1,14 +1,18 @@
 """A FastAPI app under load, with and without the SDK: throughput, p99, and what the SDK adds to a request.
 
-Four servers run side by side, each one uvicorn process: bare; `decorator`, with `@ninesight.observe` on
-the model's function; `stages`, with a coroutine whose predictions are counted and a stage inside; and
-`middleware`, with the ASGI middleware. Short bursts of all are interleaved, so that a
-slow moment of the machine hits them all; each figure is the median over rounds of (observed / bare of
-the same round), with its 10th and 90th percentile.
+Five servers run side by side, each one uvicorn process: bare; `decorator`, with `@ninesight.observe` on
+the model's function; `coroutine`, with it on a coroutine; `stages`, with it on a coroutine whose
+predictions are counted and that holds a stage; and `middleware`, with the ASGI middleware.
 
-A machine that others use moves those ratios by far more than the SDK does. So the same apps are also
-driven in this process without a network, on the CPU clock of one thread, in turns: `*_us` is what the
-SDK adds to a request, and `*_share` is that over the CPU which the bare server spends on a request.
+Each observed server is paired with the bare one: a short burst of both, in turns first and second, so
+that a slow moment of the machine hits the two alike. A figure is the median of the pairs' ratios, with
+the 95 % confidence interval of that median (order statistics): while it is wider than 1 %, 1 % is not
+resolved, and more rounds are due.
+
+A machine that others use moves throughput and p99 by far more than the SDK does. `server_cpu_ratio`, of
+the CPU that the server processes spent, all their threads, is steadier. And the same apps are also
+driven in this process without a network, on the CPU clock of one thread, in turns: `added_us` is what
+the SDK adds to a request, `added_cpu_ratio` that over the CPU which the bare server spends on a request.
 The last line is one JSON object.
 
     python benchmarks/sdk_server.py [rounds]
@@ -19,6 +23,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import math
 import os
 import socket
 import statistics
@@ -45,25 +50,32 @@ def bare(rows):
     return [sum(row) for row in rows]
 
 
+async def waited(rows):
+    return bare(rows)
+
+
 async def staged(rows):
     with ninesight.stage("inference"):
         return bare(rows)
 
 
 decorated = ninesight.observe(model="ranker")(bare)
+awaited = ninesight.observe(model="ranker")(waited)
 counted = ninesight.observe(model="ranker", predictions=len)(staged)
 
 
 @app.post("/predict")
 async def predict(body: dict):
     rows = body["rows"]
+    if KIND == "coroutine":
+        return {{"scores": await awaited(rows)}}
     if KIND == "stages":
         return {{"scores": await counted(rows)}}
     return {{"scores": decorated(rows) if KIND == "decorator" else bare(rows)}}
 """
-KINDS = ("bare", "decorator", "stages", "middleware")
+KINDS = ("decorator", "coroutine", "stages", "middleware")
 CONNECTIONS = 8
-BURST = 250
+BURST = 60
 """Requests of each connection in one burst."""
 
 BODY = json.dumps({"rows": [[0.1] * 16] * 4}).encode()
@@ -85,26 +97,47 @@ async def ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, reques
     return time.perf_counter() - start
 
 
-async def burst(port: int) -> tuple[float, float]:
-    """Return (requests a second, p99 in seconds) of one burst over keep-alive connections."""
-    request = request_of(port)
-    pairs = [await asyncio.open_connection("127.0.0.1", port) for _ in range(CONNECTIONS)]
+class Server:
+    """One uvicorn process, and open connections to it."""
 
-    async def one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> list[float]:
-        return [await ask(reader, writer, request) for _ in range(BURST)]
+    def __init__(self, kind: str, folder: Path) -> None:
+        self.process, self.port = start(kind, folder)
+        self.pairs: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
+        self.cpu_s = 0.0
+        self.requests = 0
 
-    start = time.perf_counter()
-    took = [item for many in await asyncio.gather(*(one(*pair) for pair in pairs)) for item in many]
-    seconds = time.perf_counter() - start
-    for _, writer in pairs:
-        writer.close()
-    return len(took) / seconds, sorted(took)[int(len(took) * 0.99)]
+    async def connect(self) -> None:
+        self.pairs = [await asyncio.open_connection("127.0.0.1", self.port) for _ in range(CONNECTIONS)]
+        for _ in range(5):
+            await self.burst()
+        self.cpu_s, self.requests = 0.0, 0
+
+    async def burst(self) -> tuple[float, float, float]:
+        """Return (requests a second, p99 in seconds, the server's CPU seconds) of one burst over the keep-alive connections."""
+        request = request_of(self.port)
+
+        async def one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> list[float]:
+            return [await ask(reader, writer, request) for _ in range(BURST)]
+
+        before_s = cpu_s(self.process.pid)
+        began = time.perf_counter()
+        took = [item for many in await asyncio.gather(*(one(*pair) for pair in self.pairs)) for item in many]
+        seconds = time.perf_counter() - began
+        spent_s = cpu_s(self.process.pid) - before_s
+        self.cpu_s += spent_s
+        self.requests += len(took)
+        return len(took) / seconds, sorted(took)[int(len(took) * 0.99)], spent_s
+
+    def stop(self) -> None:
+        # The connections ended with the loop that opened them.
+        self.process.terminate()
+        self.process.wait(20)
 
 
 def cpu_s(pid: int) -> float:
-    """CPU seconds of a process so far, from /proc."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    """CPU seconds of a process' threads so far; the kernel's scheduler tells them in nanoseconds."""
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
 
 
 def start(kind: str, folder: Path) -> tuple[subprocess.Popen, int]:
@@ -124,26 +157,22 @@ def start(kind: str, folder: Path) -> tuple[subprocess.Popen, int]:
         time.sleep(0.05)
 
 
-def rounds_of(
-    count: int, servers: dict[str, tuple[subprocess.Popen, int]]
-) -> tuple[dict[str, list[float]], float]:
-    """Return the ratios to the bare server by kind and figure, and the bare server's CPU microseconds a request."""
-    for _, port in servers.values():
-        asyncio.run(burst(port))
-    ratios: dict[str, list[float]] = {}
-    spent_s = 0.0
+async def rounds_of(count: int, servers: dict[str, Server]) -> dict[str, dict[str, list[float]]]:
+    """Return, by kind and figure, the ratio to the bare server of each pair of bursts."""
+    for server in servers.values():
+        await server.connect()
+    names = ("throughput_ratio", "p99_ratio", "server_cpu_ratio")
+    ratios: dict[str, dict[str, list[float]]] = {kind: {name: [] for name in names} for kind in KINDS}
     for step in range(count):
-        seen = {}
-        # Each kind is first, second and last equally often.
-        for kind in (*KINDS[step % 4 :], *KINDS[: step % 4]):
-            process, port = servers[kind]
-            before_s = cpu_s(process.pid)
-            seen[kind] = asyncio.run(burst(port))
-            spent_s += cpu_s(process.pid) - before_s if kind == "bare" else 0.0
-        for kind in KINDS[1:]:
-            for name, ours, bare in zip(("throughput", "p99"), seen[kind], seen["bare"], strict=True):
-                ratios.setdefault(f"{kind}_{name}_ratio", []).append(ours / bare)
-    return ratios, spent_s / (count * CONNECTIONS * BURST) * 1e6
+        for kind in KINDS:
+            pair = ("bare", kind) if step % 2 else (kind, "bare")
+            seen = {server: await servers[server].burst() for server in pair}
+            for place, name in enumerate(names):
+                ratios[kind][name].append(seen[kind][place] / seen["bare"][place])
+    for server in servers.values():
+        for _, writer in server.pairs:
+            writer.close()
+    return ratios
 
 
 def app_of(kind: str) -> Callable:
@@ -178,40 +207,50 @@ def driven_s(app: Callable, calls: int) -> float:
 
 def added_us(count: int) -> dict[str, list[float]]:
     """Return the microseconds that each kind adds to a request, round by round."""
-    apps = {kind: app_of(kind) for kind in KINDS}
+    apps = {kind: app_of(kind) for kind in ("bare", *KINDS)}
     for app in apps.values():
         driven_s(app, 200)
-    found: dict[str, list[float]] = {}
-    for _ in range(count):
-        took = {kind: driven_s(app, 500) for kind, app in apps.items()}
-        for kind in KINDS[1:]:
-            found.setdefault(f"{kind}_us", []).append((took[kind] - took["bare"]) * 1e6)
+    found: dict[str, list[float]] = {kind: [] for kind in KINDS}
+    names = list(apps)
+    for step in range(count):
+        turn = step % len(names)
+        took = {kind: driven_s(apps[kind], 200) for kind in (*names[turn:], *names[:turn])}
+        for kind in KINDS:
+            found[kind].append((took[kind] - took["bare"]) * 1e6)
     return found
 
 
+def middle(values: list[float]) -> tuple[float, float, float]:
+    """Return the median and the bounds of its 95 % confidence interval."""
+    ordered = sorted(values)
+    half = len(ordered) / 2
+    reach = 0.98 * math.sqrt(len(ordered))
+    low, high = max(0, math.floor(half - reach)), min(len(ordered) - 1, math.ceil(half + reach))
+    return statistics.median(ordered), ordered[low], ordered[high]
+
+
 def main() -> None:
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else 30
-    print(f"load {os.getloadavg()[0]:.2f}; {count} rounds of {CONNECTIONS * BURST} requests each")
+    count = int(sys.argv[1]) if len(sys.argv) > 1 else 150
+    print(f"load {os.getloadavg()[0]:.2f}; {count} pairs of bursts of {CONNECTIONS * BURST} requests each")
     with tempfile.TemporaryDirectory() as folder:
-        servers = {}
+        servers: dict[str, Server] = {}
         try:
-            for kind in KINDS:
-                servers[kind] = start(kind, Path(folder))
-            figures, bare_us = rounds_of(count, servers)
+            for kind in ("bare", *KINDS):
+                servers[kind] = Server(kind, Path(folder))
+            figures = asyncio.run(rounds_of(count, servers))
         finally:
-            for process, _ in servers.values():
-                process.terminate()
-            for process, _ in servers.values():
-                process.wait(20)
-    figures |= added_us(count)
-    print(f"{'':28s}{'median':>9s}{'p10':>9s}{'p90':>9s}")
-    for name, values in figures.items():
-        low, *_, high = statistics.quantiles(values, n=10)
-        print(f"{name:28s}{statistics.median(values):9.4f}{low:9.4f}{high:9.4f}")
-    told = {name: round(statistics.median(values), 4) for name, values in figures.items()}
-    told["bare_request_us"] = round(bare_us, 1)
-    for kind in KINDS[1:]:
-        told[f"{kind}_share"] = round(told[f"{kind}_us"] / bare_us, 4)
+            for server in servers.values():
+                server.stop()
+    bare_us = servers["bare"].cpu_s / servers["bare"].requests * 1e6
+    for kind, values in added_us(count).items():
+        figures[kind]["added_us"] = values
+        figures[kind]["added_cpu_ratio"] = [value / bare_us for value in values]
+    print(f"{'':28s}{'median':>9s}{'low':>9s}{'high':>9s}")
+    told: dict[str, object] = {"bare_request_us": round(bare_us, 1)}
+    for kind, named in figures.items():
+        for name, values in named.items():
+            print(f"{kind + ' ' + name:28s}" + "".join(f"{value:9.4f}" for value in middle(values)))
+        told[kind] = {name: round(middle(values)[0], 4) for name, values in named.items()}
     print(json.dumps(told))
 
 
