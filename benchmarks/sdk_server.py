@@ -1,13 +1,14 @@
 """A FastAPI app under load, with and without the SDK: throughput, p99, and what the SDK adds to a request.
 
-Five servers run side by side, each one uvicorn process: bare; `decorator`, with `@ninesight.observe` on
+Six servers run side by side, each one uvicorn process: bare; `control`, the same again; `decorator`, with `@ninesight.observe` on
 the model's function; `coroutine`, with it on a coroutine; `stages`, with it on a coroutine whose
 predictions are counted and that holds a stage; and `middleware`, with the ASGI middleware.
 
 Each observed server is paired with the bare one: a short burst of both, in turns first and second, so
 that a slow moment of the machine hits the two alike. A figure is the median of the pairs' ratios, with
 the 95 % confidence interval of that median (order statistics): while it is wider than 1 %, 1 % is not
-resolved, and more rounds are due.
+resolved, and more rounds are due. Two bare processes differ as well (memory layout, hash seeds): by how much
+is what `control` says, and what the others are to be compared with.
 
 A machine that others use moves throughput and p99 by far more than the SDK does. `server_cpu_ratio`, of
 the CPU that the server processes spent, all their threads, is steadier. And the same apps are also
@@ -73,7 +74,7 @@ async def predict(body: dict):
         return {{"scores": await counted(rows)}}
     return {{"scores": decorated(rows) if KIND == "decorator" else bare(rows)}}
 """
-KINDS = ("decorator", "coroutine", "stages", "middleware")
+KINDS = ("control", "decorator", "coroutine", "stages", "middleware")
 CONNECTIONS = 8
 BURST = 60
 """Requests of each connection in one burst."""
