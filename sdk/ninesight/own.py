@@ -9,6 +9,7 @@ Saying a value is an append to the thread's buffer, as a call is; it never raise
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from math import isfinite
 from time import perf_counter
@@ -35,7 +36,7 @@ _METRICS_MAX = 200
 M = TypeVar("M", bound="OwnMetric")
 
 
-class OwnMetric:
+class OwnMetric(ABC):
     """One metric. Values are kept by the aggregator; `say` may be called from any thread."""
 
     def __init__(
@@ -85,17 +86,17 @@ class OwnMetric:
     def _named(self, values: tuple[str, ...]) -> Labels:
         return tuple(zip(self.labels, values, strict=True))
 
+    @abstractmethod
     def take(self, key: tuple[object, ...], value: float, at_s: float) -> None:
         """Add a value. For the aggregator."""
-        raise NotImplementedError
 
+    @abstractmethod
     def clear(self) -> None:
         """Set everything to nothing."""
-        raise NotImplementedError
 
+    @abstractmethod
     def family(self) -> Family | None:
         """Return what is known; None while nothing was said. Hold the aggregation lock."""
-        raise NotImplementedError
 
 
 class CounterMetric(OwnMetric):

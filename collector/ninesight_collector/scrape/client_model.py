@@ -7,23 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from ninesight_collector.protobuf_messages import declared
 
 __all__ = ["MetricFamily"]
 
-_PACKAGE = "ninesight.scrape"
-_Field = descriptor_pb2.FieldDescriptorProto
-_TYPES = {
-    "string": _Field.TYPE_STRING,
-    "double": _Field.TYPE_DOUBLE,
-    "uint64": _Field.TYPE_UINT64,
-    "uint32": _Field.TYPE_UINT32,
-    "int64": _Field.TYPE_INT64,
-    "int32": _Field.TYPE_INT32,
-    "sint32": _Field.TYPE_SINT32,
-    "sint64": _Field.TYPE_SINT64,
-}
-# "*" marks a repeated field.
 _MESSAGES = {
     "LabelPair": "name string 1, value string 2",
     "Value": "value double 1",
@@ -43,29 +30,5 @@ _MESSAGES = {
     "MetricFamily": "name string 1, help string 2, type int32 3, metric *Metric 4, unit string 5",
 }
 
-
-def _declared() -> Any:
-    # proto3, though the original is proto2: only then is text checked to be UTF-8 while it is parsed.
-    file = descriptor_pb2.FileDescriptorProto(
-        name="ninesight/scrape.proto", package=_PACKAGE, syntax="proto3"
-    )
-    for name, fields in _MESSAGES.items():
-        message = file.message_type.add(name=name)
-        for field in fields.split(", "):
-            label, kind, number = field.split()
-            repeated, kind = kind.startswith("*"), kind.removeprefix("*")
-            declared = message.field.add(
-                name=label,
-                number=int(number),
-                label=_Field.LABEL_REPEATED if repeated else _Field.LABEL_OPTIONAL,
-                type=_TYPES.get(kind, _Field.TYPE_MESSAGE),
-            )
-            if kind not in _TYPES:
-                declared.type_name = f".{_PACKAGE}.{kind}"
-    pool = descriptor_pool.DescriptorPool()
-    pool.Add(file)
-    return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{_PACKAGE}.MetricFamily"))
-
-
-MetricFamily: Any = _declared()
+MetricFamily: Any = declared("ninesight.scrape", _MESSAGES)["MetricFamily"]
 """The message class."""
