@@ -4,10 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 SECONDS ?=
 HISTORY ?=
+ROUNDS ?= 1
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install frameworks demo test lint format bench pictures lock clean
+.PHONY: help install frameworks demo test explore lint format bench pictures lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +32,9 @@ demo: install ## run everything: store, server, load, pages, an alert (SECONDS=1
 
 test: install ## run the tests (ARGS="-k store" picks some)
 	@$(BIN)/python -m pytest $(ARGS)
+
+explore: install ## property tests with new random examples (ROUNDS=10 rounds)
+	@for n in $$(seq $(ROUNDS)); do HYPOTHESIS_PROFILE=explore $(BIN)/python -m pytest -q -m hypothesis $(ARGS) || exit 1; done
 
 lint: install ## ruff and strict types
 	@$(BIN)/ruff check .

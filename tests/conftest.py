@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-# A shared machine pauses tests for longer than any deadline that would say something.
-settings.register_profile("ninesight", deadline=None)
-settings.load_profile("ninesight")
+# A shared machine pauses tests for longer than any deadline that would say something. `make test` tries the same
+# examples each time, so that a change is judged by itself; `make explore` looks for new ones.
+settings.register_profile("ninesight", deadline=None, derandomize=True)
+settings.register_profile("explore", deadline=None, print_blob=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ninesight"))
 
 
 def require(component: str, *names: str) -> str:

@@ -87,11 +87,13 @@ def _difference(values: Float64, windows: _Windows, resets: Int64) -> Float64:
     """last - first of each window, with what each reset took away."""
     out: Float64 = values[windows.last] - values[windows.low]
     if len(resets):
-        # Only what was reached before each reset inside the window is added back.
-        before = np.concatenate((np.zeros_like(values[:1]), np.cumsum(values[resets - 1], axis=0)))
         start = np.searchsorted(resets, windows.low, "right")
-        end = np.searchsorted(resets, windows.last, "right")
-        out += before[np.maximum(end, start)] - before[start]
+        number = np.searchsorted(resets, windows.last, "right") - start
+        # One after the other, as Prometheus adds them: the difference of two running sums would keep a rounding
+        # rest of resets outside the window.
+        for nth in range(int(number.max(initial=0))):
+            held = np.flatnonzero(number > nth)
+            out[held] += values[resets[start[held] + nth] - 1]
     return out
 
 

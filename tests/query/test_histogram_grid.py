@@ -66,10 +66,20 @@ def same(expected, got):
 @given(runs(), st.sampled_from([15_000, 60_000, 200_000]), st.booleans(), st.booleans())
 def test_rates_of_whole_series(run, range_ms, is_counter, is_rate):
     """rate_cell equals histogram_rate.rate in every window, notes included."""
+    _rates_agree(run, range_ms, is_counter=is_counter, is_rate=is_rate)
+
+
+def test_a_reset_outside_the_window_leaves_nothing_in_it():
+    """The sum of an idle window is 0, not the rounding of what earlier lives of the counter reached."""
+    lives = [[0.3, 0.1], [0.008], [], [], [0.1, 0.7], [0.1], []]
+    points = [observe(seen, 2) if seen else Histogram(schema=2) for seen in lives]
+    _rates_agree((list(range(10_000, 80_000, 10_000)), points), 15_000, is_counter=True, is_rate=False)
+
+
+def _rates_agree(run, range_ms, **kind):
     times, points = run
     table = table_of(run)
     ends = np.arange(0, times[-1] + 60_000, 7_000)
-    kind = {"is_counter": is_counter, "is_rate": is_rate}
     cell, notes = rate_cell(table, 0, table.layouts([0])[0][0], ends - range_ms, ends, **kind)
     row = HistogramGrid((1, len(ends)), {0: cell}, {}).row(0)
     said = set()
