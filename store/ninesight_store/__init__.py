@@ -42,6 +42,7 @@ from ninesight_store.errors import (
 from ninesight_store.memory import MemoryStore
 from ninesight_store.progress import Progress
 from ninesight_store.reports import MergeReport, RetainReport, SealReport, StoreStat
+from ninesight_store.rollup import ROLLUP_MS, FloatBins, Rollup, rollup_of
 from ninesight_store.sheets import FAR_FUTURE, Sheet
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FAR_FUTURE",
+    "ROLLUP_MS",
     "STALE_BITS",
     "STALE_NAN",
     "BackupReport",
@@ -64,6 +66,7 @@ __all__ = [
     "ExemplarColumns",
     "ExportFormat",
     "ExportReport",
+    "FloatBins",
     "FullError",
     "HistogramColumns",
     "Labels",
@@ -82,6 +85,7 @@ __all__ = [
     "ResetHint",
     "RetainReport",
     "RetryableError",
+    "Rollup",
     "SealReport",
     "SeriesExemplars",
     "SeriesTable",
@@ -98,6 +102,7 @@ __all__ = [
     "export",
     "labels_of",
     "restore",
+    "rollup_of",
     "verify",
 ]
 

@@ -25,7 +25,7 @@ from ninesight_store.backend import Backend
 from ninesight_store.backend_sqlite import SqliteBackend
 from ninesight_store.catalog import Catalog
 from ninesight_store.config import StoreSettings
-from ninesight_store.contract import Batch, Columns, Labels, Matcher, Metadata, SeriesExemplars
+from ninesight_store.contract import Batch, Columns, Int64, Labels, Matcher, Metadata, SeriesExemplars
 from ninesight_store.counters import Counters
 from ninesight_store.cover import Cover
 from ninesight_store.cover_reader import CoverReader
@@ -38,6 +38,7 @@ from ninesight_store.merger import Merger
 from ninesight_store.reader import Reader
 from ninesight_store.reports import MergeReport, RetainReport, SealReport, StoreStat
 from ninesight_store.retention import Retention
+from ninesight_store.rollup import Rollup, rollup_of
 from ninesight_store.row_cache import RowCache
 from ninesight_store.schema import metadata
 from ninesight_store.sealer import Sealer
@@ -109,6 +110,13 @@ class LocalStore:
     def cover(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Cover:
         """Return the same as matrices over at least the span, kept between calls (see `CoverReader.cover`)."""
         return self._covers.cover(matchers, start_ms, end_ms)
+
+    def rollup(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, edges: Int64) -> Rollup:
+        """Return the same samples as bins (see `Rollup`); `edges` are ascending times that no bin reaches over.
+
+        Raises MatcherError, RetryableError, StoreError.
+        """
+        return rollup_of(self.select(matchers, start_ms, end_ms), edges)
 
     def select_series(self, series: Sequence[Labels], start_ms: int, end_ms: int) -> Columns:
         """Return the samples of exactly these series within the span; unknown ones are left out."""

@@ -23,6 +23,7 @@ from ninesight_store.contract import (
 from ninesight_store.exemplars import fitting, identity, ordered
 from ninesight_store.histograms import concat_histograms, copy_histograms, take_histograms, with_series
 from ninesight_store.matchers import compile_matchers, labels_match
+from ninesight_store.rollup import Rollup, rollup_of
 from ninesight_store.validation import check_batch, check_table
 
 __all__ = ["MemoryStore"]
@@ -101,6 +102,10 @@ class MemoryStore:
             histogram_order=point_order[point_rows],
             starts=starts[rows],
         )
+
+    def rollup(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, edges: Int64) -> Rollup:
+        """Return the same samples as bins (see `Rollup`); `edges` are ascending times that no bin reaches over."""
+        return rollup_of(self.select(matchers, start_ms, end_ms), edges)
 
     def series(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> tuple[Labels, ...]:
         """Return the matching series with samples in the span, sorted."""

@@ -1,0 +1,145 @@
+"""Rollups: the samples of a selector summed up bin by bin, for windows that are much longer than a bin.
+
+    t ──(─────bin─────](─────bin─────](──bin──](───── ...
+                      k * ROLLUP_MS           an edge asked for
+
+A bin is left-open like PromQL's windows. It reaches over no multiple of `ROLLUP_MS` and over no edge asked for, so a
+window between two edges holds whole bins: first and last sample, count, sum, least, greatest and what counter
+resets took away are those of its samples. Nothing is interpolated. What is not in a bin (every value, as a
+quantile of a gauge needs them) has to be read by `select`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ninesight_store.contract import STALE_BITS, Columns, Float64, HistogramColumns, Int64, Labels
+
+__all__ = ["ROLLUP_MS", "FloatBins", "Rollup", "rollup_of"]
+
+ROLLUP_MS = 900_000
+"""The widest a bin gets, and the grid of windows that are read fastest: a quarter of an hour."""
+
+
+def _no_times() -> Int64:
+    return np.zeros(0, np.int64)
+
+
+def _no_values() -> Float64:
+    return np.zeros(0, np.float64)
+
+
+@dataclass(frozen=True)
+class FloatBins:
+    """B bins of float samples, stale markers left out; no bin is empty. Within a series they ascend."""
+
+    first_ms: Int64 = field(default_factory=_no_times)
+    """[B] time of the first sample."""
+    last_ms: Int64 = field(default_factory=_no_times)
+    """[B] time of the last sample."""
+    count: Int64 = field(default_factory=_no_times)
+    """[B] samples."""
+    first: Float64 = field(default_factory=_no_values)
+    """[B]"""
+    last: Float64 = field(default_factory=_no_values)
+    """[B]"""
+    lost: Float64 = field(default_factory=_no_values)
+    """[B] sum of the values just before each fall inside the bin; a fall from the bin before is not in it."""
+    sum: Float64 = field(default_factory=_no_values)
+    """[B]"""
+    low: Float64 = field(default_factory=_no_values)
+    """[B] least value; NaN only where all are."""
+    high: Float64 = field(default_factory=_no_values)
+    """[B] greatest value; NaN only where all are."""
+
+    def __len__(self) -> int:
+        return len(self.count)
+
+
+@dataclass(frozen=True)
+class Rollup:
+    """Selected series, sorted by labels, as bins. Read-only.
+
+    Series r owns the bins `offsets[r]:offsets[r+1]`, the stale markers `stale_offsets[r]:stale_offsets[r+1]` and the
+    histogram points `histogram_offsets[r]:histogram_offsets[r+1]`.
+    """
+
+    labels: tuple[Labels, ...]
+    """[S]"""
+    offsets: Int64
+    """[S+1]"""
+    bins: FloatBins
+    stale_offsets: Int64
+    """[S+1]"""
+    stale_ms: Int64
+    """[X] times of the float series' stale markers, ascending within a series."""
+    histogram_offsets: Int64
+    """[S+1]"""
+    histograms: HistogramColumns
+    """[M] of each bin at least the first and the last point, both points around whatever may be a counter reset,
+    and every stale marker. Between two neighbours that are kept nothing but growth was left out."""
+    weights: Int64
+    """[M] how many stored points lie after the kept point before (of the same series, stale markers apart) up to
+    and including this one; 0 for a stale marker."""
+
+
+def rollup_of(columns: Columns, edges: Int64) -> Rollup:
+    """Return the bins of samples that are at hand. `edges`: ascending milliseconds that no bin may reach over.
+
+    Every histogram point is kept, each with the weight 1.
+    """
+    series = np.repeat(np.arange(len(columns.labels)), np.diff(columns.offsets))
+    stale = np.ascontiguousarray(columns.values).view(np.uint64) == np.uint64(STALE_BITS)
+    good = ~stale
+    rows, times, values = series[good], columns.timestamps[good], columns.values[good]
+    points = columns.histograms
+    gone = np.ascontiguousarray(points.sum).view(np.uint64) == np.uint64(STALE_BITS)
+    begins = _begins(rows, times, edges)
+    return Rollup(
+        labels=columns.labels,
+        offsets=_offsets(rows[begins], len(columns.labels)),
+        bins=_bins(rows, times, values, begins),
+        stale_offsets=_offsets(series[stale], len(columns.labels)),
+        stale_ms=columns.timestamps[stale],
+        histogram_offsets=columns.histogram_offsets,
+        histograms=points,
+        weights=(~gone).astype(np.int64),
+    )
+
+
+def _begins(rows: Int64, times: Int64, edges: Int64) -> Int64:
+    """Return where a bin begins."""
+    # Left-open: a sample at a multiple of the width belongs to the bin that ends there.
+    cell = -(-times // ROLLUP_MS)
+    part = np.searchsorted(edges, times, "left")
+    fresh = np.ones(len(rows), np.bool_)
+    fresh[1:] = (rows[1:] != rows[:-1]) | (cell[1:] != cell[:-1]) | (part[1:] != part[:-1])
+    return np.flatnonzero(fresh)
+
+
+def _bins(rows: Int64, times: Int64, values: Float64, begins: Int64) -> FloatBins:
+    if not len(begins):
+        return FloatBins()
+    ends = np.append(begins[1:], len(rows)) - 1
+    fallen = np.zeros(len(values))
+    falls = np.flatnonzero(values[1:] < values[:-1]) + 1
+    fallen[falls] = values[falls - 1]
+    fallen[begins] = 0.0
+    with np.errstate(invalid="ignore", over="ignore"):
+        return FloatBins(
+            first_ms=times[begins],
+            last_ms=times[ends],
+            count=ends - begins + 1,
+            first=values[begins],
+            last=values[ends],
+            lost=np.add.reduceat(fallen, begins),
+            sum=np.add.reduceat(values, begins),
+            low=np.fmin.reduceat(values, begins),
+            high=np.fmax.reduceat(values, begins),
+        )
+
+
+def _offsets(rows: Int64, series: int) -> Int64:
+    return np.searchsorted(rows, np.arange(series + 1)).astype(np.int64)
