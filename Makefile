@@ -53,6 +53,7 @@ pictures: install ## take the README's pictures from the real demo (needs chromi
 
 lock: install ## renew requirements.lock (hashes for every platform, no index address)
 	@$(BIN)/uv pip compile pyproject.toml --all-extras --group dev --universal --generate-hashes --no-emit-index-url --no-emit-find-links --python-version 3.11 --upgrade --quiet -o requirements.lock
+	@cd tests/sdk/integrations/frameworks && ../../../../$(BIN)/uv pip compile ../../../../pyproject.toml bare.in --constraint ../../../../requirements.lock --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate --python-version 3.11 --quiet -o bare.lock
 
 clean: ## remove what the targets made
 	@rm -rf $(VENV) .frameworks .demo .pytest_cache .mypy_cache .ruff_cache

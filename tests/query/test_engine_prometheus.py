@@ -6,8 +6,6 @@ No sample and no subquery step lies on the edge of a window: whether that counts
 import contextlib
 import json
 import math
-import os
-import shutil
 import socket
 import subprocess
 import time
@@ -124,18 +122,15 @@ def open_metrics():
 
 
 @pytest.fixture(scope="module")
-def prometheus(tmp_path_factory):
+def prometheus(tmp_path_factory, real):
     """A real Prometheus over a block of the data; its address."""
-    for component in ("prometheus", "promtool"):
-        if not shutil.which(component):
-            reason = f"{component} is not installed"
-            pytest.fail(reason) if os.environ.get("NINESIGHT_REQUIRE_REAL") == "1" else pytest.skip(reason)
+    binary, promtool = real("prometheus"), real("promtool")
     folder = tmp_path_factory.mktemp("prometheus")
     (folder / "data.om").write_text(open_metrics())
     (folder / "prometheus.yml").write_text("scrape_configs: []\n")
     subprocess.run(
         [
-            "promtool",
+            promtool,
             "tsdb",
             "create-blocks-from",
             "openmetrics",
@@ -151,7 +146,7 @@ def prometheus(tmp_path_factory):
         address = f"127.0.0.1:{probe.getsockname()[1]}"
     process = subprocess.Popen(
         [
-            "prometheus",
+            binary,
             f"--config.file={folder / 'prometheus.yml'}",
             f"--storage.tsdb.path={folder / 'tsdb'}",
             "--storage.tsdb.retention.time=100y",

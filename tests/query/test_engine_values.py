@@ -10,6 +10,7 @@ from ninesight_query.histogram_observe import observe
 from ninesight_query.parse import parse_selector
 from ninesight_query.testing import Asked, ScriptedEngine, engine_over, matrix_of, store_over, vector_of
 from ninesight_store.contract import STALE_NAN, Batch, SeriesTable
+from ninesight_store.local import LocalStore
 from ninesight_store.memory import MemoryStore
 
 RANGE_QUERIES = [
@@ -72,8 +73,7 @@ def test_both_stores_give_the_same(tmp_path):
 
     Sums may round otherwise: which series lie in one tile depends on the store.
     """
-    local = pytest.importorskip("ninesight_store.local")
-    durable = local.LocalStore(f"sqlite:///{tmp_path}/store.db")
+    durable = LocalStore(f"sqlite:///{tmp_path}/store.db")
     try:
         stores = [many_series(MemoryStore(), 2, 8), many_series(durable, 2, 8)]
         points = [observe(np.linspace(0.01, 1.0, 10 * (k + 1)), schema=3) for k in range(20)]

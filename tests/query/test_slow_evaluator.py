@@ -4,7 +4,6 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-import pytest
 from ninesight_query.contract import Scalar
 from ninesight_query.errors import QueryError
 from ninesight_query.promqltest import parse_script
@@ -13,6 +12,8 @@ from ninesight_query.promqltest.load import Loader
 from ninesight_query.promqltest.script import Clear, Load
 from ninesight_query.testing import SlowEngine, matrix_of, vector_of
 from ninesight_store.memory import MemoryStore
+
+from .. import needs
 
 HERE = Path(__file__).parent
 FOLDER = Path(os.environ.get("NINESIGHT_CONFORMANCE") or HERE.parents[1].parent / "shared/conformance/promql")
@@ -46,9 +47,11 @@ def slow_value(slow, command):
     return matrix_of(grid.start_ms, grid.step_ms, rows)
 
 
-@pytest.mark.skipif(not FOLDER.is_dir(), reason=f"the conformance files are not at {FOLDER}")
 def test_the_slow_evaluator_holds_prometheus_promises():
     """Whatever it can answer over floats is as Prometheus' own files say: hundreds of evals."""
+    needs.given(
+        FOLDER.is_dir(), f"the conformance files are not at {FOLDER}: NINESIGHT_CONFORMANCE says where"
+    )
     wrong, held = [], 0
     for path in sorted(FOLDER.glob("*.test")):
         store, slow, mixed = MemoryStore(), None, False

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from ninesight.testing import isolated
 
+from .. import needs
+
 
 @pytest.fixture
 def sdk():
@@ -42,7 +44,7 @@ def _receivers():
 def otlp(request):
     """A real OTLP receiver of each protocol."""
     if request.param == "grpc":
-        pytest.importorskip("grpc", reason="grpcio is not installed: pip install ninesight[grpc]")
+        needs.package("grpc", "pip install ninesight[grpc]")
     receivers = _receivers()
     found = receivers.GrpcReceiver() if request.param == "grpc" else receivers.HttpReceiver()
     yield found

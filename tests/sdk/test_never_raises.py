@@ -9,6 +9,8 @@ import pytest
 from ninesight.api import RUNTIME
 from ninesight.testing import histogram, number, total
 
+from .. import needs
+
 
 @pytest.mark.parametrize(
     "mistake",
@@ -82,7 +84,7 @@ def test_names_that_no_format_can_carry_are_cleaned(sdk):
 
 def test_numpy_scalars_are_numbers(sdk):
     """Lengths and times of a model server are often numpy's."""
-    np = pytest.importorskip("numpy")
+    np = needs.package("numpy")
     handle = ninesight.model("numpy")
     with ninesight.call("numpy") as call:
         call.predictions(np.int64(3))

@@ -8,6 +8,8 @@ import textwrap
 
 import pytest
 
+from .. import needs
+
 
 def python(code, *, expect=0, **environment):
     """Run code in a fresh interpreter; return what it printed as JSON, line by line."""
@@ -77,7 +79,13 @@ FORK = """
 """
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.fixture
+def forks():
+    """A system that forks."""
+    needs.given(hasattr(os, "fork"), "this system has no fork")
+
+
+@pytest.mark.usefixtures("forks")
 def test_a_forked_child_counts_from_zero_and_runs_on_its_own():
     """No call is told twice; threads come back with the child's first call; what is loaded stays ready."""
     (before, child, parent), _ = python(FORK)
@@ -87,7 +95,7 @@ def test_a_forked_child_counts_from_zero_and_runs_on_its_own():
     assert child["start_ns"] > parent["start_ns"]
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.usefixtures("forks")
 def test_a_fork_while_threads_record_and_aggregate_does_not_hang():
     """Locks held by another thread at the moment of the fork are made anew in the child."""
     lines, _ = python("""
@@ -123,7 +131,7 @@ def test_a_fork_while_threads_record_and_aggregate_does_not_hang():
     assert lines == [20]
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.usefixtures("forks")
 def test_a_fork_amid_the_first_call_of_another_thread_does_not_hang():
     """The thread that starts ours holds a lock: the child, born at that moment, has locks of its own."""
     lines, _ = python("""

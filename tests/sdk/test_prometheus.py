@@ -14,11 +14,13 @@ import pytest
 from ninesight.buckets import upper_bound
 from ninesight.testing import histogram
 
+from .. import needs
+
 
 @pytest.fixture
 def served(sdk, until):
     """The metrics app on a real server; gives its port."""
-    uvicorn = pytest.importorskip("uvicorn")
+    uvicorn = needs.package("uvicorn")
     config = uvicorn.Config(ninesight.metrics_app(), host="127.0.0.1", port=0, log_level="error")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)

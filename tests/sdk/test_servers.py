@@ -14,7 +14,9 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-pytest.importorskip("fcntl", reason="file locks as Linux and macOS have them")
+from .. import needs
+
+needs.package("fcntl", "file locks as Linux and macOS have them")
 
 HERE = Path(__file__).parent
 
@@ -66,7 +68,7 @@ COMMANDS = {
 @pytest.fixture(params=COMMANDS)
 def served(request, tmp_path, until):
     """A server of each kind with four workers."""
-    pytest.importorskip(request.param)
+    needs.package(request.param)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

@@ -15,7 +15,10 @@ from ninesight.histogram import Histogram
 from ninesight.merge import merged
 from ninesight.testing import RecordingExporter, isolated, number, total
 
-workers = pytest.importorskip("ninesight.workers", reason="file locks as Linux and macOS have them")
+from .. import needs
+
+needs.package("fcntl", "file locks as Linux and macOS have them")
+workers = needs.package("ninesight.workers")
 
 VALUES = st.lists(st.floats(-1e3, 1e3), max_size=40)
 

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("fcntl", reason="file locks as Linux and macOS have them")
+from .. import needs
+
+needs.package("fcntl", "file locks as Linux and macOS have them")
 
 PROGRAM = Path(__file__).with_name("worker_program.py")
 

@@ -6,7 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-grpc = pytest.importorskip("grpc")
+from ... import needs
+
+grpc = needs.package("grpc", "pip install ninesight[grpc]")
 
 BATCHES = [1, 2, 3, 1, 5, 8, 2, 1, 3, 13] * 2
 CODING = {

@@ -6,6 +6,8 @@ from collections import Counter
 
 import pytest
 
+from ... import needs
+
 COMMANDS = {
     "fastapi": ("fastapi.md", "-m", "uvicorn", "app:app", "--port", "{port}", "--log-level", "error"),
     "flask": (
@@ -32,8 +34,8 @@ def texts(count):
 @pytest.fixture(params=COMMANDS)
 def client(request, example, serve):
     """A client of each framework's example."""
-    pytest.importorskip("uvicorn" if request.param == "fastapi" else "gunicorn")
-    pytest.importorskip(request.param)
+    needs.package("uvicorn" if request.param == "fastapi" else "gunicorn")
+    needs.package(request.param)
     page, *command = COMMANDS[request.param]
     return serve(example(page), *command)
 
@@ -83,7 +85,7 @@ def test_streams_have_a_pace_and_readers_may_go_away(client, until):
 
 def test_the_openai_example_counts_tokens_and_their_pace(example, serve, until):
     """Model from the body, usage from a whole answer and from the last chunk."""
-    pytest.importorskip("fastapi")
+    needs.package("fastapi")
     folder = example("openai.md")
     client = serve(folder, "-m", "uvicorn", "app:app", "--port", "{port}", "--log-level", "error")
     asks = [
@@ -111,7 +113,7 @@ def test_the_openai_example_counts_tokens_and_their_pace(example, serve, until):
 
 def test_litserve_is_seen_from_its_server_and_its_workers(example, serve, until):
     """Requests in the server's process, stages and accelerator time in the workers': one scrape has both."""
-    pytest.importorskip("litserve")
+    needs.package("litserve")
     client = serve(example("litserve.md"), "app.py", PORT="{port}")
     until(lambda: client.post("/predict", texts(1))[0] == 200, 60.0)
     until(lambda: client.total("model_stage_duration_seconds_count", model="sentiment", stage="postprocess"))

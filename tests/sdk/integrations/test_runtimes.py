@@ -7,7 +7,9 @@ import ninesight
 import pytest
 from ninesight.testing import histogram, isolated, number, total
 
-np = pytest.importorskip("numpy")
+from ... import needs
+
+np = needs.package("numpy")
 
 
 @pytest.fixture
@@ -26,7 +28,7 @@ def app(example):
 @pytest.fixture
 def model_file(tmp_path):
     """A real ONNX model: y = x W."""
-    onnx = pytest.importorskip("onnx")
+    onnx = needs.package("onnx")
     from onnx import TensorProto, helper, numpy_helper
 
     weights = numpy_helper.from_array(np.ones((4, 2), dtype=np.float32), "w")
@@ -44,7 +46,7 @@ def model_file(tmp_path):
 
 def test_an_onnx_session_counts_its_runs(sdk_isolated, app, model_file):
     """Alone a run is a call; inside a call it is a stage; results and exceptions pass."""
-    pytest.importorskip("onnxruntime")
+    needs.package("onnxruntime")
     module = app("onnxruntime.md")
     session = module.load(str(model_file))
     took = []
