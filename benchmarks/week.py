@@ -1,14 +1,11 @@
-"""A week in minutes: memory and file size day by day, and how long a store takes to answer after a kill -9.
+"""A week in minutes: memory and file size day by day.
 
 The week: scrape targets of 50 series each (counters, gauges, full-mantissa values, one native histogram a target)
 report every `--step` seconds; every hour some targets are replaced by new ones, as deployments do; late samples come
 in; each hour is sealed, merged and retained as it closes. Time is an argument of the store, so nothing waits.
 Memory must stay flat: what the last day holds is compared with the second day, when retention has begun to work.
 
-Reopening: stores of several sizes are filled, a process that writes to each is killed with SIGKILL, and a fresh
-process is timed from opening to its first answer, write-ahead log recovery included.
-
-    python benchmarks/week.py --series 2000 --days 7 --reopen-gb 0.1 0.4 1.6
+    python benchmarks/week.py --series 2000 --days 7
 """
 
 from __future__ import annotations
@@ -19,12 +16,8 @@ import json
 import math
 import os
 import platform
-import select
 import shutil
-import signal
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from dataclasses import replace
@@ -185,126 +178,6 @@ def query_ms(store: LocalStore, end_ms: int) -> float:
     return statistics.median(laps)
 
 
-def fill(path: Path, megabytes: float, seed: int) -> int:
-    """Fill a store with sealed values of full mantissa until it has this size; return the last time written."""
-    rng = np.random.default_rng(seed)
-    table = SeriesTable(
-        tuple(
-            labels_of(f"metric_{i % 50}", {"instance": f"host-{i // 50}", "job": "node"})
-            for i in range(10_000)
-        )
-    )
-    rows = np.arange(len(table), dtype=np.int32)
-    at_ms = START_MS
-    with LocalStore(path, replace(SETTINGS, merge_hours=0)) as store:
-        while path.stat().st_size < megabytes * 1e6:
-            for _ in range(60):
-                times = np.full(len(rows), at_ms, np.int64)
-                store.write(Batch(table, rows, times, rng.lognormal(0, 1, len(rows))))
-                at_ms += 60_000
-            store.seal(at_ms)
-            store.keep_index()
-    return at_ms
-
-
-WRITER = """
-import os, sys
-from pathlib import Path
-import numpy as np
-from ninesight_store import Batch, LocalStore, SeriesTable, StoreSettings, labels_of
-at_ms = int(sys.argv[2])
-table = SeriesTable(tuple(
-    labels_of(f"metric_{i % 50}", {"instance": f"host-{i // 50}", "job": "node"}) for i in range(10_000)))
-rows = np.arange(len(table), dtype=np.int32)
-store = LocalStore(Path(sys.argv[1]), StoreSettings(seal_after_ms=0))
-while True:
-    at_ms += 15_000
-    store.write(Batch(table, rows, np.full(len(rows), at_ms, np.int64), np.random.lognormal(0, 1, len(rows))))
-    os.write(1, b"%d\\n" % at_ms)
-"""
-READER = """
-import sys, time
-from pathlib import Path
-from ninesight_store import LocalStore, Matcher, MatchOp, StoreSettings
-last = int(sys.argv[2])
-started, cpu = time.perf_counter(), time.process_time()
-store = LocalStore(Path(sys.argv[1]), StoreSettings(seal_after_ms=0))
-opened = time.perf_counter()
-who = [Matcher("__name__", MatchOp.EQUAL, "metric_7"), Matcher("instance", MatchOp.EQUAL, "host-7")]
-found = store.select(who, last - 300_000, last)
-answered, cpu = time.perf_counter(), time.process_time() - cpu
-assert found.timestamps[-1] == last, "the last acknowledged sample is there"
-print(opened - started, answered - started, cpu)
-"""
-
-
-def killed_writer(path: Path, at_ms: int) -> tuple[int, int]:
-    """Kill a process after a hundred acknowledged batches; return the last of them and the log left behind."""
-    command = [sys.executable, "-c", WRITER, str(path), str(at_ms)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, bufsize=0) as process:
-        said = b""
-        while said.count(b"\n") < 100:
-            assert select.select([process.stdout], [], [], 120)[0], "the writer stopped"
-            piece = process.stdout.read(65_536)
-            assert piece, "the writer ended"
-            said += piece
-        process.send_signal(signal.SIGKILL)
-        said += process.stdout.read()
-    last = int(said[: said.rfind(b"\n")].split()[-1])
-    return last, path.with_name(path.name + "-wal").stat().st_size
-
-
-def reopening(folder: Path, options: argparse.Namespace) -> list[tuple[float, float, float]]:
-    """Return (file in GB, seconds to the first answer, its seconds of CPU) of each size, medians."""
-    found = []
-    for gigabytes in options.reopen_gb:
-        path = folder / f"reopen-{gigabytes}.db"
-        last = fill(path, gigabytes * 1000, options.seed)
-        laps = []
-        for _ in range(options.rounds):
-            last, log = killed_writer(path, last)
-            answer = subprocess.run(
-                [sys.executable, "-c", READER, str(path), str(last)],
-                capture_output=True,
-                text=True,
-                check=True,
-            )
-            laps.append([float(word) for word in answer.stdout.split()])
-        size = path.stat().st_size / 1e9
-        opened, answered, cpu = (statistics.median(column) for column in zip(*laps, strict=True))
-        worst = max(lap[1] for lap in laps)
-        print(
-            f"reopening {size:.2f} GB after kill -9 (log {log / 1e6:.0f} MB): open {opened:.3f} s, "
-            f"first answer {answered:.3f} s ({cpu:.3f} s of CPU), worst {worst:.3f} s",
-            flush=True,
-        )
-        found.append((size, answered, cpu))
-        path.unlink()
-    return found
-
-
-def for_ten_gb(sizes: list[tuple[float, float, float]]) -> dict[str, float]:
-    """Return what reopening took, and what it takes at 10 GB by the straight line through the sizes.
-
-    A part is paid once, whatever the size; only the rest grows. CPU seconds are told beside it, because the clock of
-    a busy machine counts what others do.
-    """
-    size, answered, cpu = sizes[-1]
-    figures = {
-        "reopen_file_gb": round(size, 2),
-        "reopen_s": round(answered, 3),
-        "reopen_cpu_s": round(cpu, 3),
-    }
-    for name, column, last in (("reopen_s_per_10_gb", 1, answered), ("reopen_cpu_s_per_10_gb", 2, cpu)):
-        slope = (
-            np.polyfit([one[0] for one in sizes], [one[column] for one in sizes], 1)[0]
-            if len(sizes) > 1
-            else last / size
-        )
-        figures[name] = round(last + max(0.0, slope) * max(0.0, 10 - size), 3)
-    return figures
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--series", type=int, default=2000, help="float series alive at a time")
@@ -312,8 +185,6 @@ def main() -> None:
     parser.add_argument("--step", type=int, default=60, help="seconds between scrapes")
     parser.add_argument("--churn", type=float, default=0.02, help="share of targets replaced every hour")
     parser.add_argument("--retention-days", type=float, default=1.0)
-    parser.add_argument("--reopen-gb", type=float, nargs="*", default=[0.1, 0.4, 1.6])
-    parser.add_argument("--rounds", type=int, default=5, help="kills a size")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument(
         "--folder", type=Path, help="where the databases are written (default: the temporary folder)"
@@ -323,11 +194,8 @@ def main() -> None:
     folder = Path(tempfile.mkdtemp(prefix="ninesight-week-", dir=options.folder))
     try:
         figures = week(folder, options)
-        sizes = reopening(folder, options)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    if sizes:
-        figures |= for_ten_gb(sizes)
     print(json.dumps(figures))
 
 
