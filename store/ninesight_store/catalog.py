@@ -24,6 +24,7 @@ from ninesight_store.index_snapshot import SnapshotState
 from ninesight_store.index_table import DamagedIndexError, read_index
 from ninesight_store.label_reader import LabelReader
 from ninesight_store.layouts import Layout, LayoutTable, layout_digest
+from ninesight_store.metadata_table import METADATA_CHANGES
 from ninesight_store.raw_text import raw_text
 from ninesight_store.schema import (
     CHECKSUMS_FROM,
@@ -50,6 +51,8 @@ class Info:
     series_generation: int
     layout_generation: int
     format: int
+    metadata_changes: int
+    """How often anything in the table of metadata changed."""
 
     @property
     def ids(self) -> tuple[int, int, int, int]:
@@ -60,7 +63,7 @@ class Info:
     def read(cls, connection: sa.Connection) -> Info:
         """Read them inside a transaction."""
         rows = {str(key): int(value) for key, value in connection.exec_driver_sql(_SELECT_INFO)}
-        return cls(*(rows[key] for key in _KEYS))
+        return cls(**{key: rows[key] for key in _KEYS}, metadata_changes=rows.get(METADATA_CHANGES, 0))
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from ninesight_store.catalog import Catalog
 from ninesight_store.checks import row_sum
 from ninesight_store.config import HOUR_MS, StoreSettings
-from ninesight_store.contract import Batch, Metadata, SeriesTable
+from ninesight_store.contract import Batch, SeriesTable
 from ninesight_store.counters import Counters
 from ninesight_store.database import Database
 from ninesight_store.errors import LateError, StoreError
@@ -18,9 +18,10 @@ from ninesight_store.exemplars import fitting
 from ninesight_store.group_commit import GroupCommit, Pending
 from ninesight_store.hot import HotDraft, drafts_of
 from ninesight_store.late import without_late
+from ninesight_store.metadata_table import MetadataWriter
 from ninesight_store.moves import Moves
 from ninesight_store.registry import Registry
-from ninesight_store.schema import hot, metadata
+from ninesight_store.schema import hot
 from ninesight_store.validation import check_batch, check_metadata, check_table
 
 __all__ = ["Writer"]
@@ -45,7 +46,7 @@ class Writer:
         self._registry = Registry()
         self.moves = Moves()
         self._exemplars = ExemplarWriter(settings)
-        self._metadata: dict[str, Metadata] = {}
+        self._metadata = MetadataWriter()
         self._checked: dict[int, SeriesTable] = {}
 
     def write(self, batch: Batch) -> None:
@@ -113,7 +114,7 @@ class Writer:
             self._commit(group)
         except BaseException:
             self._registry.forget()
-            self._metadata.clear()
+            self._metadata.forget()
             self._counters.add("commits_failed")
             raise
 
@@ -126,7 +127,7 @@ class Writer:
             kept = 0
             for pending in group:
                 if pending.batch.metadata:
-                    self._write_metadata(connection, pending.batch.metadata)
+                    self._metadata.write(connection, pending.batch.metadata)
                 if len(pending.batch.exemplars):
                     kept += self._write_exemplars(connection, pending.batch)
             self._registry.flush()
@@ -148,6 +149,7 @@ class Writer:
     def _begin(self, connection: sa.Connection) -> None:
         known = self._catalog.refresh(connection, hours=False)
         self._registry.begin(connection, known.series, known.info)
+        self._metadata.begin(known.info.metadata_changes)
 
     def _row(self, batch: Batch, draft: HotDraft) -> dict[str, object]:
         head = {
@@ -160,12 +162,3 @@ class Writer:
         checksum = row_sum(draft.body_sum, **head)
         body = {"times": draft.times, "data": draft.data, "checksum": checksum, "starts": draft.starts}
         return {"hour": draft.hour, **head, **body}
-
-    def _write_metadata(self, connection: sa.Connection, entries: tuple[Metadata, ...]) -> None:
-        for entry in entries:
-            if self._metadata.get(entry.metric) == entry:
-                continue
-            connection.execute(sa.delete(metadata).where(metadata.c.metric == entry.metric))
-            row = {"metric": entry.metric, "kind": entry.kind, "unit": entry.unit, "help": entry.help}
-            connection.execute(sa.insert(metadata).values(**row))
-            self._metadata[entry.metric] = entry

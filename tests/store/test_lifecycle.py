@@ -254,6 +254,59 @@ def test_the_newest_metadata_wins_over_a_restart(url):
         assert list(store.metadata()) == [Metadata("m", "gauge", "seconds", "new")]
 
 
+def test_of_two_writers_the_last_metadata_wins(url):
+    """Two stores on one place that say different things of a metric in turn: each time the newest is there."""
+    about = {text: batch_of({}, [Metadata("m", "gauge", "", text), Metadata("n", "gauge")]) for text in "ab"}
+    with LocalStore(url) as one, LocalStore(url) as other:
+        for store, text in [
+            (one, "a"),
+            (other, "b"),
+            (one, "a"),
+            (one, "a"),
+            (other, "a"),
+            (one, "b"),
+            (other, "a"),
+        ]:
+            store.write(about[text])
+            assert [entry.help for entry in store.metadata()] == [text, ""]
+
+
+def test_metadata_that_is_repeated_is_written_once(url):
+    """Writers that agree leave the table alone, however often they say it."""
+    about = batch_of({}, [Metadata(f"m{row}", "gauge", "", "same") for row in range(1200)])
+    with LocalStore(url) as one, LocalStore(url) as other:
+
+        def changes():
+            with one._database.reading() as connection:
+                return one._catalog.refresh(connection).info.metadata_changes
+
+        for store in (one, other, one, other):
+            store.write(about)
+        assert changes() == 1
+        one.write(batch_of({}, [Metadata("m7", "gauge", "", "first"), Metadata("m7", "gauge", "", "last")]))
+        assert changes() == 2
+        assert len(list(other.metadata())) == 1200
+        assert {entry.help for entry in other.metadata()} == {"same", "last"}
+
+
+def test_metadata_of_a_commit_that_failed_is_written_again(url):
+    """What a transaction that was rolled back would have kept is not taken for kept."""
+    about = batch_of({}, [Metadata("m", "gauge", "", "help")])
+    with LocalStore(url) as store:
+        store.write(about)
+
+        def broken(*_arguments):
+            raise RetryableError("broken on the way")
+
+        changed = batch_of({"m": [(0, 1.0)]}, [Metadata("m", "gauge", "", "changed")])
+        flush, store._writer._registry.flush = store._writer._registry.flush, broken
+        with pytest.raises(RetryableError, match="broken on the way"):
+            store.write(changed)
+        store._writer._registry.flush = flush
+        store.write(changed)
+        assert [entry.help for entry in store.metadata()] == ["changed"]
+
+
 def test_a_batch_across_hours_is_cut_and_comes_back_whole(url):
     """A backfill of ten days in one batch seals hour by hour."""
     times = np.arange(0, 240 * HOUR_MS, HOUR_MS // 4)
