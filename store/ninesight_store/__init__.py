@@ -42,7 +42,7 @@ from ninesight_store.errors import (
 from ninesight_store.memory import MemoryStore
 from ninesight_store.progress import Progress
 from ninesight_store.reports import MergeReport, RetainReport, SealReport, StoreStat
-from ninesight_store.rollup import ROLLUP_MS, FloatBins, Rollup, rollup_of
+from ninesight_store.rollup import ROLLUP_COLUMNS, ROLLUP_MS, FloatBins, Rollup, rollup_of
 from ninesight_store.sheets import FAR_FUTURE, Sheet
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FAR_FUTURE",
+    "ROLLUP_COLUMNS",
     "ROLLUP_MS",
     "STALE_BITS",
     "STALE_NAN",

@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
@@ -38,7 +38,7 @@ from ninesight_store.merger import Merger
 from ninesight_store.reader import Reader
 from ninesight_store.reports import MergeReport, RetainReport, SealReport, StoreStat
 from ninesight_store.retention import Retention
-from ninesight_store.rollup import Rollup, rollup_of
+from ninesight_store.rollup import ROLLUP_COLUMNS, Rollup, rollup_of
 from ninesight_store.row_cache import RowCache
 from ninesight_store.schema import metadata
 from ninesight_store.sealer import Sealer
@@ -111,12 +111,20 @@ class LocalStore:
         """Return the same as matrices over at least the span, kept between calls (see `CoverReader.cover`)."""
         return self._covers.cover(matchers, start_ms, end_ms)
 
-    def rollup(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, edges: Int64) -> Rollup:
+    def rollup(
+        self,
+        matchers: Sequence[Matcher],
+        start_ms: int,
+        end_ms: int,
+        edges: Int64,
+        columns: Collection[str] = ROLLUP_COLUMNS,
+    ) -> Rollup:
         """Return the same samples as bins (see `Rollup`); `edges` are ascending times that no bin reaches over.
 
-        Raises MatcherError, RetryableError, StoreError.
+        `columns` are those wanted of `ROLLUP_COLUMNS`; the fewer, the faster. Raises MatcherError, RetryableError,
+        StoreError.
         """
-        return rollup_of(self.select(matchers, start_ms, end_ms), edges)
+        return rollup_of(self.select(matchers, start_ms, end_ms), edges, columns)
 
     def select_series(self, series: Sequence[Labels], start_ms: int, end_ms: int) -> Columns:
         """Return the samples of exactly these series within the span; unknown ones are left out."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import numpy as np
 
@@ -23,7 +23,7 @@ from ninesight_store.contract import (
 from ninesight_store.exemplars import fitting, identity, ordered
 from ninesight_store.histograms import concat_histograms, copy_histograms, take_histograms, with_series
 from ninesight_store.matchers import compile_matchers, labels_match
-from ninesight_store.rollup import Rollup, rollup_of
+from ninesight_store.rollup import ROLLUP_COLUMNS, Rollup, rollup_of
 from ninesight_store.validation import check_batch, check_table
 
 __all__ = ["MemoryStore"]
@@ -103,9 +103,16 @@ class MemoryStore:
             starts=starts[rows],
         )
 
-    def rollup(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, edges: Int64) -> Rollup:
-        """Return the same samples as bins (see `Rollup`); `edges` are ascending times that no bin reaches over."""
-        return rollup_of(self.select(matchers, start_ms, end_ms), edges)
+    def rollup(
+        self,
+        matchers: Sequence[Matcher],
+        start_ms: int,
+        end_ms: int,
+        edges: Int64,
+        columns: Collection[str] = ROLLUP_COLUMNS,
+    ) -> Rollup:
+        """Return the same samples as bins (see `LocalStore.rollup`)."""
+        return rollup_of(self.select(matchers, start_ms, end_ms), edges, columns)
 
     def series(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> tuple[Labels, ...]:
         """Return the matching series with samples in the span, sorted."""

@@ -7,20 +7,28 @@ A bin is left-open like PromQL's windows. It reaches over no multiple of `ROLLUP
 window between two edges holds whole bins: first and last sample, count, sum, least, greatest and what counter
 resets took away are those of its samples. Nothing is interpolated. What is not in a bin (every value, as a
 quantile of a gauge needs them) has to be read by `select`.
+
+Bins are stored beside the chunks. An edge that is a multiple of `ROLLUP_MS` costs nothing; any other makes the store
+read every sample of the chunks around it, and so does a span that begins elsewhere than 1 ms after such a multiple, or
+ends elsewhere than at one, once at either end.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from ninesight_store.contract import STALE_BITS, Columns, Float64, HistogramColumns, Int64, Labels
 
-__all__ = ["ROLLUP_MS", "FloatBins", "Rollup", "rollup_of"]
+__all__ = ["ROLLUP_COLUMNS", "ROLLUP_MS", "FloatBins", "Rollup", "rollup_of"]
 
 ROLLUP_MS = 900_000
 """The widest a bin gets, and the grid of windows that are read fastest: a quarter of an hour."""
+
+ROLLUP_COLUMNS = ("lost", "sum", "low", "high")
+"""The columns of `FloatBins` that are read only if asked for: each costs about what `first` and `last` cost."""
 
 
 def _no_times() -> Int64:
@@ -33,7 +41,10 @@ def _no_values() -> Float64:
 
 @dataclass(frozen=True)
 class FloatBins:
-    """B bins of float samples, stale markers left out; no bin is empty. Within a series they ascend."""
+    """B bins of float samples, stale markers left out; no bin is empty. Within a series they ascend.
+
+    Of `ROLLUP_COLUMNS` those that were not asked for may have no entries at all.
+    """
 
     first_ms: Int64 = field(default_factory=_no_times)
     """[B] time of the first sample."""
@@ -79,16 +90,17 @@ class Rollup:
     """[S+1]"""
     histograms: HistogramColumns
     """[M] of each bin at least the first and the last point, both points around whatever may be a counter reset,
-    and every stale marker. Between two neighbours that are kept nothing but growth was left out."""
+    and every stale marker. Between two neighbours that are kept nothing but growth was left out. Without start
+    timestamps."""
     weights: Int64
     """[M] how many stored points lie after the kept point before (of the same series, stale markers apart) up to
     and including this one; 0 for a stale marker."""
 
 
-def rollup_of(columns: Columns, edges: Int64) -> Rollup:
+def rollup_of(columns: Columns, edges: Int64, names: Collection[str] = ROLLUP_COLUMNS) -> Rollup:
     """Return the bins of samples that are at hand. `edges`: ascending milliseconds that no bin may reach over.
 
-    Every histogram point is kept, each with the weight 1.
+    `names` are the columns wanted of `ROLLUP_COLUMNS`; the others stay without entries. Every histogram point is kept, each with the weight 1, without its start timestamp.
     """
     series = np.repeat(np.arange(len(columns.labels)), np.diff(columns.offsets))
     stale = np.ascontiguousarray(columns.values).view(np.uint64) == np.uint64(STALE_BITS)
@@ -100,11 +112,11 @@ def rollup_of(columns: Columns, edges: Int64) -> Rollup:
     return Rollup(
         labels=columns.labels,
         offsets=_offsets(rows[begins], len(columns.labels)),
-        bins=_bins(rows, times, values, begins),
+        bins=_bins(rows, times, values, begins, names),
         stale_offsets=_offsets(series[stale], len(columns.labels)),
         stale_ms=columns.timestamps[stale],
         histogram_offsets=columns.histogram_offsets,
-        histograms=points,
+        histograms=replace(points, start_timestamps=None),
         weights=(~gone).astype(np.int64),
     )
 
@@ -119,26 +131,36 @@ def _begins(rows: Int64, times: Int64, edges: Int64) -> Int64:
     return np.flatnonzero(fresh)
 
 
-def _bins(rows: Int64, times: Int64, values: Float64, begins: Int64) -> FloatBins:
+def _bins(rows: Int64, times: Int64, values: Float64, begins: Int64, names: Collection[str]) -> FloatBins:
     if not len(begins):
         return FloatBins()
     ends = np.append(begins[1:], len(rows)) - 1
+    with np.errstate(invalid="ignore", over="ignore"):
+        extra = {name: _COLUMNS[name](values, begins) for name in ROLLUP_COLUMNS if name in names}
+    return FloatBins(
+        first_ms=times[begins],
+        last_ms=times[ends],
+        count=ends - begins + 1,
+        first=values[begins],
+        last=values[ends],
+        **extra,
+    )
+
+
+def _lost(values: Float64, begins: Int64) -> Float64:
     fallen = np.zeros(len(values))
     falls = np.flatnonzero(values[1:] < values[:-1]) + 1
     fallen[falls] = values[falls - 1]
     fallen[begins] = 0.0
-    with np.errstate(invalid="ignore", over="ignore"):
-        return FloatBins(
-            first_ms=times[begins],
-            last_ms=times[ends],
-            count=ends - begins + 1,
-            first=values[begins],
-            last=values[ends],
-            lost=np.add.reduceat(fallen, begins),
-            sum=np.add.reduceat(values, begins),
-            low=np.fmin.reduceat(values, begins),
-            high=np.fmax.reduceat(values, begins),
-        )
+    return np.add.reduceat(fallen, begins)
+
+
+_COLUMNS: dict[str, Callable[[Float64, Int64], Float64]] = {
+    "lost": _lost,
+    "sum": np.add.reduceat,
+    "low": np.fmin.reduceat,
+    "high": np.fmax.reduceat,
+}
 
 
 def _offsets(rows: Int64, series: int) -> Int64:
