@@ -19,6 +19,8 @@ import pytest
 from ninesight.buckets import upper_bound
 from prometheus_client.parser import text_string_to_metric_families
 
+from .sockets import listening, processes_of
+
 PAGES = Path(__file__).resolve().parents[3] / "docs" / "integrations"
 ROOT = PAGES.parents[1]
 PROTOBUF = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited"
@@ -198,15 +200,6 @@ def fields(data):
     return found
 
 
-def members_of(session):
-    """The processes of a session; where there is no /proc, its leader alone."""
-    found = [int(folder.name) for folder in Path("/proc").glob("[0-9]*")] or [session]
-    for pid in found:
-        with contextlib.suppress(ProcessLookupError):
-            if os.getsid(pid) == session:
-                yield pid
-
-
 @pytest.fixture
 def serve(until):
     """`serve(folder, "-m", "uvicorn", ...)` starts Python with `{port}` filled in; returns a client of it."""
@@ -219,6 +212,7 @@ def serve(until):
         metrics_port=False,
         metrics_path="/metrics",
         timeout_s=90.0,
+        loopback_only=True,
         **environment,
     ):
         port, other = free_port(), free_port()
@@ -240,6 +234,9 @@ def serve(until):
             return client.answers()
 
         until(up, timeout_s)
+        if loopback_only:
+            open_to_all = [each for each in listening(processes_of(process.pid)) if not each.loopback]
+            assert not open_to_all, "a test's server listens on loopback only"
         return client
 
     yield start
@@ -249,7 +246,7 @@ def serve(until):
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(20)
         # A framework's workers may be groups of their own; the session is still the one we started.
-        for pid in members_of(process.pid):
+        for pid in processes_of(process.pid):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         process.wait(20)

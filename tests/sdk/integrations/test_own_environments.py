@@ -1,82 +1,10 @@
-"""Ray Serve, BentoML and MLServer, each in the environment that `make frameworks` made, judged by the client's log."""
+"""BentoML and MLServer, each in the environment that `make frameworks` made, judged by the client's log."""
 
 import json
-import tempfile
-from collections import Counter
-from pathlib import Path
 
 import pytest
 
-TOO_MANY = 40
-BATCHES = [*[1, 2, 3, 1, 5, 8, 2, 1, 3, 13] * 2, TOO_MANY, TOO_MANY]
-
-
-def check(client, until, rows_of, answers):
-    """What all three share: outcomes, predictions, stages and percentiles are the client's own."""
-    assert Counter(status for _, status, _ in client.log) == answers
-    served = [rows_of(body) for body, status, _ in client.log if status == 200]
-    for outcome, count in (("ok", len(served)), ("shed", len(client.log) - len(served))):
-        until(
-            lambda outcome=outcome, count=count: (
-                client.total("model_requests_total", model="sentiment", outcome=outcome) == count
-            ),
-            60.0,
-        )
-    assert client.total("model_requests_total", model="sentiment") == len(client.log)
-    assert client.total("model_predictions_total", model="sentiment") == sum(served)
-    inference = {"model": "sentiment", "stage": "inference"}
-    until(lambda: client.total("model_stage_duration_seconds_count", **inference) == len(served))
-    assert client.total("model_ready", model="sentiment") == 1
-    assert client.total("model_loaded", model="sentiment") == 1
-    assert client.total("model_requests_in_flight", model="sentiment") == 0
-    client.check_durations("sentiment", lambda body: 0.01 * rows_of(body))
-
-
-def texts(count):
-    return {"texts": ["text"] * count}
-
-
-def texts_of(body):
-    return len(body["texts"])
-
-
-RAY = """
-import os, runpy
-import ray
-
-ray.init(
-    num_cpus=1,
-    include_dashboard=False,
-    object_store_memory=80 * 2**20,
-    _node_ip_address="127.0.0.1",
-    _temp_dir=os.environ["RAY_FILES"],
-)
-runpy.run_path("app.py", run_name="__main__")
-"""
-
-
-@pytest.fixture
-def ray_files():
-    """A short folder for Ray's files: the paths of its sockets must fit into 107 bytes."""
-    with tempfile.TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True) as folder:
-        yield Path(folder)
-
-
-@pytest.mark.timeout(300)
-def test_ray_serve_counts_over_its_replicas(example, framework, ray_files, serve, until):
-    """Two replicas, each an actor's process; shed requests by the exception's status. One CPU, no dashboard."""
-    client = serve(
-        example("rayserve.md"),
-        "-c",
-        RAY,
-        python=framework("rayserve"),
-        PORT="{port}",
-        RAY_FILES=str(ray_files),
-        RAY_USAGE_STATS_ENABLED="0",
-        timeout_s=200.0,
-    )
-    client.many([("/predict", texts(count)) for count in BATCHES])
-    check(client, until, texts_of, {200: 20, 429: 2})
+from .judged import BATCHES, TOO_MANY, check, texts, texts_of
 
 
 def test_bentoml_counts_over_its_workers(example, framework, serve, until):
