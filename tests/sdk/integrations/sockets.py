@@ -74,4 +74,5 @@ def listening_in(pid="self"):
 def _address(told):
     """The kernel writes an address as words of 32 bits in the machine's own order."""
     words = [int(told[at : at + 8], 16).to_bytes(4, sys.byteorder) for at in range(0, len(told), 8)]
-    return str(ipaddress.ip_address(b"".join(words)))
+    found = ipaddress.ip_address(b"".join(words))
+    return str(getattr(found, "ipv4_mapped", None) or found)
