@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from ninesight_store.contract import Matcher
 from ninesight_store.errors import MatcherError, StoreError
 
 from ninesight_query.annotations import Annotations
+from ninesight_query.bins import Bins
 from ninesight_query.budget import Share
 from ninesight_query.cancel import Cancelled
 from ninesight_query.contract import Answer, QueryStats, Value
@@ -20,11 +22,13 @@ from ninesight_query.errors import (
     QueryCancelledError,
     UnavailableError,
 )
-from ninesight_query.fetch import Fetcher
+from ninesight_query.fetch import BinWish, Fetcher
 from ninesight_query.samples import Samples
 from ninesight_query.settings import EngineSettings
 
 __all__ = ["LABEL_TEXT_MAX", "Context", "Fetched"]
+
+T = TypeVar("T")
 
 LABEL_TEXT_MAX = 1 << 25
 """Characters of label values that the functions of one query may make."""
@@ -59,9 +63,12 @@ class Context:
     annotations: Annotations = field(default_factory=Annotations)
     spans: dict[tuple[Matcher, ...], list[tuple[int, int]]] = field(default_factory=dict)
     """Planned before evaluation: what each selector will need, overlapping spans joined."""
+    bin_wishes: dict[tuple[Matcher, ...], list[BinWish]] = field(default_factory=dict)
+    """The same of what is read as bins."""
     find_resets: bool = False
     """Whether selectors look for resets of histograms, as upstream does below histogram_count, _sum, _avg."""
     _fetched: dict[tuple[Matcher, ...], list[Fetched]] = field(default_factory=dict)
+    _binned: dict[tuple[Matcher, ...], list[tuple[BinWish, Bins]]] = field(default_factory=dict)
     _loaded: int = 0
     _held: int = 0
     _text: int = 0
@@ -145,27 +152,43 @@ class Context:
         for low, high in self.spans.get(matchers, ()):
             if low <= start_ms and end_ms <= high:
                 start_ms, end_ms = low, high
-        samples = self._select(matchers, start_ms, end_ms)
+        read = self._reading(lambda: self.fetcher.read(matchers, start_ms, end_ms))
+        samples = read.samples
+        self._count(len(samples), read.loaded)
         self._fetched.setdefault(matchers, []).append(Fetched(start_ms, end_ms, samples))
         return samples.with_resets() if self.find_resets else samples
 
-    def _select(self, matchers: tuple[Matcher, ...], start_ms: int, end_ms: int) -> Samples:
+    def fetch_bins(self, matchers: tuple[Matcher, ...], wish: BinWish) -> Bins:
+        """Return the bins wished for, possibly more; each planned wish is read once."""
+        for known, bins in self._binned.get(matchers, ()):
+            if known.holds(wish):
+                return bins
+        wish = next((each for each in self.bin_wishes.get(matchers, ()) if each.holds(wish)), wish)
+        read = self._reading(lambda: self.fetcher.read_bins(matchers, wish))
+        self._count(len(read.bins.labels), read.loaded)
+        self._binned.setdefault(matchers, []).append((wish, read.bins))
+        return read.bins
+
+    def _reading(self, read: Callable[[], T]) -> T:
         self.check_deadline()
         began_s = self.clock_s()
         try:
-            read = self.fetcher.read(matchers, start_ms, end_ms)
+            return read()
         except MatcherError as error:
             raise ExecutionError(str(error)) from error
         except StoreError as error:
             raise UnavailableError(f"reading the store: {error}") from error
         finally:
             self._read_s += self.clock_s() - began_s
-        if len(read.samples) > self.settings.series_max:
+
+    def _count(self, series: int, loaded: int) -> None:
+        """Count what was read. Raises LimitError, DeadlineError."""
+        if series > self.settings.series_max:
             raise LimitError(
                 f"a selector may match at most {self.settings.series_max} series, this one matches "
-                f"{len(read.samples)}; add matchers, or raise the engine's series_max"
+                f"{series}; add matchers, or raise the engine's series_max"
             )
-        self._loaded += read.loaded
+        self._loaded += loaded
         if self._loaded > self.settings.samples_max:
             raise LimitError(
                 f"a query may load at most {self.settings.samples_max} samples, this one loads {self._loaded}; "
@@ -173,4 +196,3 @@ class Context:
             )
         self.share.grow_to(self._loaded)
         self.check_deadline()
-        return read.samples

@@ -6,11 +6,14 @@ is evaluated at one step and repeated without a copy.
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import numpy as np
 from ninesight_store.contract import Float64
 
 from ninesight_query import binary, functions, ir, vectors
 from ninesight_query.aggregate import aggregate
+from ninesight_query.bin_functions import NotInBinsError, bin_vector
 from ninesight_query.block import Block, Grid, Scalars, Text, filled, merge_same_labels, without_name
 from ninesight_query.context import Context
 from ninesight_query.errors import ExecutionError
@@ -182,9 +185,17 @@ def _call(node: ir.Call, grid: Grid, context: Context) -> Evaluated:
 def _range_call(node: ir.Call, grid: Grid, context: Context) -> Block:
     place = next(k for k, arg in enumerate(node.args) if arg.type is ir.ValueType.MATRIX)
     params = [scalar(arg, grid, context) for k, arg in enumerate(node.args) if k != place]
-    windows = range_argument(node.args[place], grid, context)
-    context.annotations.look_at(node.args[place].position, node.args[0].position)
-    block = call_range(node.name, windows, params, context)
+    argument = node.args[place]
+    block: Block | None = None
+    if isinstance(argument, ir.RangeSelector):
+        bins = bin_vector(node.name, argument, grid, context)
+        context.annotations.look_at(argument.position, node.args[0].position)
+        with suppress(NotInBinsError):
+            block = None if bins is None else call_range(node.name, bins, params, context)
+    if block is None:
+        windows = range_argument(argument, grid, context)
+        context.annotations.look_at(argument.position, node.args[0].position)
+        block = call_range(node.name, windows, params, context)
     if node.name == "absent_over_time":
-        return functions.absent(block.present, node.args[place])
+        return functions.absent(block.present, argument)
     return block

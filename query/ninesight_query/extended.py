@@ -24,7 +24,8 @@ from ninesight_query.errors import ExecutionError
 from ninesight_query.extended_histograms import points_between, smoothed_points
 from ninesight_query.ir import Extension
 from ninesight_query.samples import HistogramRun, Samples
-from ninesight_query.select import RangeVector, Window, selector_span, shifted
+from ninesight_query.select import RangeVector, Window
+from ninesight_query.spans import selector_span, shifted
 from ninesight_query.tiles import Flat
 
 __all__ = ["kernel_of", "outlined", "smoothed"]

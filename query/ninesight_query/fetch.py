@@ -1,20 +1,23 @@
-"""Reading selectors: from the matrices that a source keeps between queries, else by `select`."""
+"""Reading selectors: from the matrices that a source keeps between queries, else by `select`; or as bins."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from weakref import WeakKeyDictionary
 
-from ninesight_store import Cover
-from ninesight_store.contract import HistogramColumns, Matcher, Source
+import numpy as np
+from ninesight_store import Cover, Rollup
+from ninesight_store.contract import HistogramColumns, Int64, Matcher, Source
 
+from ninesight_query.bins import Bins
 from ninesight_query.samples import Samples
 
-__all__ = ["Fetcher", "Read"]
+__all__ = ["BinRead", "BinWish", "Fetcher", "Read"]
 
 Covering = Callable[[tuple[Matcher, ...], int, int], Cover]
+Rolling = Callable[[tuple[Matcher, ...], int, int, Int64, Collection[str]], Rollup]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +29,42 @@ class Read:
     """Samples within the span; two buckets count as one, for they take the memory of one with its time."""
 
 
+@dataclass(frozen=True, slots=True)
+class BinWish:
+    """Which bins of a selector are wanted."""
+
+    start_ms: int
+    """First and last time, ends included."""
+    end_ms: int
+    edges: Int64
+    """Where they have to end beside the multiples of ROLLUP_MS, ascending."""
+    columns: frozenset[str]
+    """Of `ROLLUP_COLUMNS`."""
+
+    def holds(self, other: BinWish) -> bool:
+        """Whether who has these bins has the others too."""
+        within = self.start_ms <= other.start_ms and other.end_ms <= self.end_ms
+        return within and other.columns <= self.columns and bool(np.isin(other.edges, self.edges).all())
+
+    def and_also(self, other: BinWish) -> BinWish:
+        """Return what both want, of spans that touch."""
+        return BinWish(
+            min(self.start_ms, other.start_ms),
+            max(self.end_ms, other.end_ms),
+            np.union1d(self.edges, other.edges),
+            self.columns | other.columns,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class BinRead:
+    """The bins of one selector."""
+
+    bins: Bins
+    loaded: int
+    """Bins, and histogram points that were kept, as in `Read`."""
+
+
 class Fetcher:
     """Reads selectors of one source. Safe to use from many threads.
 
@@ -35,10 +74,22 @@ class Fetcher:
     def __init__(self, source: Source, *, use_starts: bool = False) -> None:
         self._source = source
         self._use_starts = use_starts
-        # A cover leaves start timestamps out.
+        # Covers and rollups leave start timestamps out.
         self._covering: Covering | None = None if use_starts else getattr(source, "cover", None)
+        self._rolling: Rolling | None = None if use_starts else getattr(source, "rollup", None)
         self._lock = threading.Lock()
         self._known: WeakKeyDictionary[Cover, Samples] = WeakKeyDictionary()
+
+    @property
+    def has_bins(self) -> bool:
+        """Whether the source can sum samples up."""
+        return self._rolling is not None
+
+    def read_bins(self, matchers: tuple[Matcher, ...], wish: BinWish) -> BinRead:
+        """Return the samples of a span as bins. Raises what the source raises."""
+        assert self._rolling is not None
+        rollup = self._rolling(matchers, wish.start_ms, wish.end_ms, wish.edges, wish.columns)
+        return BinRead(Bins(rollup), len(rollup.bins) + _points(rollup.histograms))
 
     def read(self, matchers: tuple[Matcher, ...], start_ms: int, end_ms: int) -> Read:
         """Return the samples of start <= t <= end. Raises what the source raises."""

@@ -32,7 +32,7 @@ class _Windows:
     last: Int64
     """[T] last point."""
     size: Int64
-    """[T]"""
+    """[T] stored points, those that a rollup leaves out counted."""
     starts_ms: Int64
     ends_ms: Int64
 
@@ -58,9 +58,10 @@ def rate_cell(
     low = np.searchsorted(times, starts_ms, "right")
     high = np.searchsorted(times, ends_ms, "right")
     limit = max(len(times) - 1, 0)
-    windows = _Windows(
-        np.minimum(low, limit), np.maximum(high - 1, 0), np.maximum(high - low, 0), starts_ms, ends_ms
-    )
+    first, last = np.minimum(low, limit), np.maximum(high - 1, 0)
+    number = table.numbers(row)
+    size = np.where(high > low, number[last] - number[first] + 1, 0)
+    windows = _Windows(first, last, size, starts_ms, ends_ms)
     present = windows.size >= 2
 
     def load() -> Stack:

@@ -53,9 +53,11 @@ Key = tuple[int, float, tuple[float, ...]]
 class HistogramTable:
     """Histograms of series as the store gave them. Immutable; safe from many threads."""
 
-    def __init__(self, columns: HistogramColumns, offsets: Int64) -> None:
+    def __init__(self, columns: HistogramColumns, offsets: Int64, weights: Int64 | None = None) -> None:
+        """`weights` [M]: how many stored points each stands for where some were left out (a rollup)."""
         self._columns = columns
         self._offsets = offsets
+        self._weights = weights
         self._stale = columns.sum.view(np.uint64) == np.uint64(STALE_BITS)
 
     def rows(self) -> list[int]:
@@ -178,7 +180,7 @@ class HistogramTable:
             unknown = hint[good] == int(ResetHint.UNKNOWN)
             unknown[:1] = False
             hint[good[unknown]] = np.where(began[unknown], int(ResetHint.RESET), int(ResetHint.NOT_RESET))
-        return HistogramTable(replace(self._columns, hint=hint), self._offsets)
+        return HistogramTable(replace(self._columns, hint=hint), self._offsets, self._weights)
 
     def points(self, row: int) -> tuple[Int64, Objects]:
         """Return (times, values) of one series as objects, stale markers included."""
@@ -192,6 +194,13 @@ class HistogramTable:
             return None
         own: Int64 = starts[int(self._offsets[row]) : int(self._offsets[row + 1])]
         return own if own.any() else None
+
+    def numbers(self, row: int) -> Int64:
+        """Return the number of each stored point of a series, those left out counted, stale markers not."""
+        part = slice(int(self._offsets[row]), int(self._offsets[row + 1]))
+        good = ~self._stale[part]
+        weights = good[good].astype(np.int64) if self._weights is None else self._weights[part][good]
+        return np.cumsum(weights)
 
     def times(self, row: int) -> tuple[Int64, Int32, Int64]:
         """Return (times, hints, times of stale markers) of one series without reading its buckets."""

@@ -12,6 +12,7 @@ from ninesight_store.contract import Float64, Labels
 from ninesight_query import labels as label
 from ninesight_query import over_time, rates, regression
 from ninesight_query import range_histograms as histogram
+from ninesight_query.bin_functions import BIN_FUNCTIONS, BinVector
 from ninesight_query.block import Block, Bool, Objects, without_name
 from ninesight_query.context import Context
 from ninesight_query.errors import ExecutionError
@@ -78,7 +79,10 @@ _SMOOTHING_ARGUMENTS = ("smoothing", "trend")
 
 
 def call_range(name: str, vector: RangeVector, params: Sequence[Float64], context: Context) -> Block:
-    """Evaluate one function over all series and steps. `params` are its scalar arguments, [T] each."""
+    """Evaluate one function over all series and steps. `params` are its scalar arguments, [T] each.
+
+    Raises NotInBinsError where the vector is one of bins that do not say it exactly.
+    """
     function = RANGE_FUNCTIONS[name]
     every_step = function.every_step or any(len(param) > 1 and param.strides != (0,) for param in params)
     steps = 1 if vector.pinned and not every_step else vector.grid.count
@@ -87,7 +91,12 @@ def call_range(name: str, vector: RangeVector, params: Sequence[Float64], contex
     samples = vector.samples
     context.check_cells(len(samples), vector.grid.count)
     values, present = np.zeros((len(samples), steps)), np.zeros((len(samples), steps), np.bool_)
-    kernel = kernel_of(name, vector, context) if vector.extension else partial(_plain, function, params)
+    kernel: Callable[..., tuple[Float64, Bool]] = partial(_plain, function, params)
+    if isinstance(vector, BinVector):
+        kernel = BIN_FUNCTIONS[name].kernel
+    elif vector.extension:
+        kernel = kernel_of(name, vector, context)
+    vector.check_points(name)
     with np.errstate(all="ignore"):
         for window in vector.windows(context, every_step=every_step):
             for part in window.groups() if function.by_group and _long(window) else (window,):

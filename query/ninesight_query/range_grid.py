@@ -41,6 +41,8 @@ def apply_to_grid(
         # Those that say when they began are worked out window by window.
         pure = [row for row in pure if table.starts(row) is None]
     layouts, _ = table.layouts(pure)
+    rest = [row for row in samples.histograms if row not in layouts]
+    vector.check_points(name, rest)
     steps = values.shape[1]
     starts = np.broadcast_to(vector.starts_ms, (vector.grid.count,))[:steps]
     ends = np.broadcast_to(vector.ends_ms, (vector.grid.count,))[:steps]
@@ -52,7 +54,7 @@ def apply_to_grid(
         )
         note_all(context.annotations, label.get(samples.labels[row], label.METRIC_NAME), notes)
     odd: dict[int, Objects] = {}
-    if rest := [row for row in samples.histograms if row not in layouts]:
+    if rest:
         found = apply(name, handler, vector, params, values, present, context, rest)
         if found is not None:
             odd = {row: found[row] for row in rest}

@@ -7,6 +7,7 @@ to them (within 1.1 of their mean distance), half a distance otherwise, and neve
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from ninesight_store.contract import Float64, Int64
@@ -16,7 +17,19 @@ from ninesight_query.select import Window
 from ninesight_query.starts import began_anew, from_zero
 from ninesight_query.tiles import Tile
 
-__all__ = ["add_resets", "changes", "delta", "idelta", "increase", "irate", "rate", "resets"]
+__all__ = [
+    "Ends",
+    "add_lost",
+    "add_resets",
+    "changes",
+    "delta",
+    "extrapolated",
+    "idelta",
+    "increase",
+    "irate",
+    "rate",
+    "resets",
+]
 
 Result = tuple[Float64, Bool]
 Params = Sequence[Float64]
@@ -39,30 +52,46 @@ def delta(window: Window, _: Params) -> Result:
     return _extrapolated(window, is_counter=False, is_rate=False)
 
 
+@dataclass(frozen=True, slots=True)
+class Ends:
+    """The first and the last sample of each window, and how many there are: [1, T] or [R, T]."""
+
+    first_ms: Int64
+    last_ms: Int64
+    first: Float64
+    count: Int64
+
+
 def _extrapolated(window: Window, *, is_counter: bool, is_rate: bool) -> Result:
-    tile, first, last = window.tile, window.first, window.last
-    first_value = tile.at(first)
-    result = tile.at(last) - first_value
+    tile = window.tile
+    first = tile.at(window.first)
+    grown = tile.at(window.last) - first
     if is_counter:
-        result = add_resets(window, result)
-    first_ms, last_ms = tile.time_at(first), tile.time_at(last)
-    first_s = (first_ms - window.starts_ms) / 1000.0
-    last_s = (window.ends_ms - last_ms) / 1000.0
-    sampled_s = (last_ms - first_ms) / 1000.0
-    spacing_s = sampled_s / (window.count - 1)
+        grown = add_resets(window, grown)
+    ends = Ends(tile.time_at(window.first), tile.time_at(window.last), first, window.count)
+    return extrapolated(window, ends, grown, is_counter=is_counter, is_rate=is_rate)
+
+
+def extrapolated(window: Window, ends: Ends, grown: Float64, *, is_counter: bool, is_rate: bool) -> Result:
+    """Return what grew between the ends, stretched to the whole window."""
+    result = grown
+    first_s = (ends.first_ms - window.starts_ms) / 1000.0
+    last_s = (window.ends_ms - ends.last_ms) / 1000.0
+    sampled_s = (ends.last_ms - ends.first_ms) / 1000.0
+    spacing_s = sampled_s / (ends.count - 1)
     threshold_s = spacing_s * 1.1
     to_start_s = np.where(first_s >= threshold_s, spacing_s / 2.0, first_s)
     to_end_s = np.where(last_s >= threshold_s, spacing_s / 2.0, last_s)
     if is_counter:
-        rising = (result > 0) & (first_value >= 0)
-        to_zero_s = sampled_s * (first_value / result)
+        rising = (result > 0) & (ends.first >= 0)
+        to_zero_s = sampled_s * (ends.first / result)
         to_start_s = np.where(rising & (to_zero_s < to_start_s), to_zero_s, to_start_s)
-    enough = window.count >= 2
-    if is_counter and tile.starts is not None:
+    enough = ends.count >= 2
+    if is_counter and window.tile.starts is not None:
         # A counter that began inside the window was zero then: nothing is guessed before that.
-        result, sampled_s, begun = from_zero(window, result, first_value, sampled_s)
+        result, sampled_s, begun = from_zero(window, result, ends.first, sampled_s)
         to_start_s = np.where(begun, 0.0, to_start_s)
-        to_end_s = np.where(begun & (window.count < 2), 0.0, to_end_s)
+        to_end_s = np.where(begun & (ends.count < 2), 0.0, to_end_s)
         enough = enough | begun
     factor = (sampled_s + to_start_s + to_end_s) / sampled_s
     if is_rate:
@@ -78,18 +107,22 @@ def _falls(tile: Tile) -> Bool:
 
 def add_resets(window: Window, result: Float64) -> Float64:
     """Add, for each reset inside a window, the value just before it."""
-    values = window.tile.values
-    falls = _falls(window.tile)
+    return add_lost(window.tile.values, _falls(window.tile), window.low, window.high, result)
+
+
+def add_lost(values: Float64, falls: Bool, low: Int64, high: Int64, result: Float64) -> Float64:
+    """Add `values[:, k]` for each fall [R, N-1] between k and k+1 that lies in a window low..high-1."""
     rows = np.flatnonzero(falls.any(axis=1))
     if not len(rows):
         return result
     events = np.nonzero(falls[rows])
     if len(events[0]) * 1000 < len(rows) * (values.shape[1] + 6 * result.shape[1]):
-        return _add_few(window, rows[events[0]], events[1], result)
-    part = window.rows(rows)
+        return _add_few(values, low, high, rows[events[0]], events[1], result)
     shape = (len(rows), result.shape[1])
-    first = np.broadcast_to(part.first, shape)
-    last = np.maximum(np.broadcast_to(part.last, shape), first)
+    if len(low) != 1:
+        low, high = low[rows], high[rows]
+    first = np.broadcast_to(np.minimum(low, values.shape[1] - 1), shape)
+    last = np.maximum(np.broadcast_to(np.maximum(high - 1, 0), shape), first)
     lost = np.where(falls[rows], values[rows, :-1], 0.0)
     number, total = (_between(each, first, last) for each in (falls[rows].astype(np.float64), lost))
     added = np.where(number > 0, total, 0.0)
@@ -107,16 +140,18 @@ def add_resets(window: Window, result: Float64) -> Float64:
     return out
 
 
-def _add_few(window: Window, rows: Int64, places: Int64, result: Float64) -> Float64:
+def _add_few(
+    values: Float64, low: Int64, high: Int64, rows: Int64, places: Int64, result: Float64
+) -> Float64:
     """Add each reset, between samples k and k+1 of a row, to the windows that hold both."""
     out = result.copy()
     for row, k in zip(rows.tolist(), places.tolist(), strict=True):
-        own = 0 if len(window.low) == 1 else row
+        own = 0 if len(low) == 1 else row
         # Windows hold samples low..high-1 and move forward only.
-        begin = int(window.high[own].searchsorted(k + 1, "right"))
-        end = int(window.low[own].searchsorted(k, "right"))
+        begin = int(high[own].searchsorted(k + 1, "right"))
+        end = int(low[own].searchsorted(k, "right"))
         if begin < end:
-            out[row, begin:end] += window.tile.values[row, k]
+            out[row, begin:end] += values[row, k]
     return out
 
 

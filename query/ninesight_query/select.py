@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -15,34 +15,17 @@ from ninesight_query.context import Context
 from ninesight_query.histogram_grid import Cell, HistogramGrid
 from ninesight_query.histogram_grid_rate import newest_cell
 from ninesight_query.samples import HistogramRun, Samples, is_stale_bits
+from ninesight_query.spans import bin_wish, selector_span, shifted
 from ninesight_query.tiles import Tile
 
-__all__ = ["RangeVector", "Window", "instant", "range_vector", "selector_span", "shifted"]
-
-
-def shifted(grid: Grid, offset_ms: int, at: ir.At | None, context: Context) -> Int64:
-    """Return the time each step looks at, offset and `@` applied: [T], or [1] where `@` pins it."""
-    if at is not None:
-        return np.array([at.resolve(context.start_ms, context.end_ms) - offset_ms], np.int64)
-    return grid.times - offset_ms
-
-
-def selector_span(selector: ir.Selector, range_ms: int, grid: Grid, context: Context) -> tuple[int, int]:
-    """Return the first and last time of the samples a selector may need."""
-    ends = shifted(grid, selector.offset_ms, selector.at, context)
-    start_ms, end_ms = int(ends[0]) - range_ms + 1, int(ends[-1])
-    if selector.extension:
-        start_ms -= context.settings.lookback_ms
-    if selector.extension is ir.Extension.SMOOTHED:
-        end_ms += context.settings.lookback_ms
-    return start_ms, end_ms
+__all__ = ["RangeVector", "Window", "instant", "range_vector"]
 
 
 def instant(selector: ir.Selector, grid: Grid, context: Context, *, timestamps: bool = False) -> Block:
     """Return the newest sample of each series within the lookback, or its time in seconds."""
     lookback_ms = context.settings.lookback_ms
     ends = shifted(grid, selector.offset_ms, selector.at, context)
-    samples = context.fetch(selector.matchers, *selector_span(selector, lookback_ms, grid, context))
+    samples = _newest(selector, grid, context)
     context.check_cells(len(samples), len(ends))
     shape = (len(samples), len(ends))
     values, present = np.zeros(shape), np.zeros(shape, np.bool_)
@@ -68,6 +51,16 @@ def instant(selector: ir.Selector, grid: Grid, context: Context, *, timestamps: 
         values, present, histograms = times / 1000.0, exists, None
     block = Block(samples.labels, values, present, samples.drop_name.copy(), histograms)
     return block.broadcast(grid.count)
+
+
+def _newest(selector: ir.Selector, grid: Grid, context: Context) -> Samples:
+    """Read what holds the newest sample at each step: bins where they are enough, else all samples."""
+    lookback_ms = context.settings.lookback_ms
+    wish = bin_wish(selector, lookback_ms, grid, context, newest=True)
+    if wish is None:
+        return context.fetch(selector.matchers, *selector_span(selector, lookback_ms, grid, context))
+    bins = context.fetch_bins(selector.matchers, wish)
+    return bins.newest.with_resets() if context.find_resets else bins.newest
 
 
 def _latest_histograms(
@@ -228,6 +221,12 @@ class RangeVector:
             yield Window(
                 tile, tile.bounds(starts), tile.bounds(ends), starts, ends, grid_ms, context.check_deadline
             )
+
+    def check_points(self, name: str, odd: Sequence[int] = ()) -> None:
+        """Raise NotInBinsError where `samples` lacks histogram points that the function needs.
+
+        `odd`: series that have to be handled point by point. Here every point is at hand.
+        """
 
     def run_bounds(self, run: HistogramRun) -> tuple[Int64, Int64]:
         """Return low and high of a histogram run for every step."""

@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+import enum
 from dataclasses import dataclass
 
-__all__ = ["EngineSettings"]
+__all__ = ["EngineSettings", "Rollups"]
+
+
+class Rollups(enum.StrEnum):
+    """When a selector is read as bins of samples (spans.py); the answers are the same."""
+
+    NEVER = "never"
+    WORTHWHILE = "worthwhile"
+    """Where the span is long and few windows end between bins."""
+    ALWAYS = "always"
+    """Wherever bins can answer at all, at any cost: for tests."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,5 +48,7 @@ class EngineSettings:
     """Take metric names away at the end of a query, not at each function (an option of Prometheus 3)."""
     use_start_timestamps: bool = False
     """Let rate, increase, irate and resets see when a counter began (an option of Prometheus 3)."""
+    rollups: Rollups = Rollups.WORTHWHILE
+    """Whether long windows are answered from bins, where the source has any."""
     type_and_unit_labels: bool = False
     """Judge counters by their `__type__` label, not by their name."""

@@ -19,7 +19,8 @@ from ninesight_query import ir
 from ninesight_query.block import Block, Bool, Grid
 from ninesight_query.context import Context
 from ninesight_query.samples import Samples, is_stale_bits
-from ninesight_query.select import Window, selector_span, shifted
+from ninesight_query.select import Window
+from ninesight_query.spans import selector_span, shifted
 
 __all__ = ["began_anew", "from_zero", "overlapping", "overlapping_rows", "start_timestamp", "zero_point"]
 

@@ -12,7 +12,8 @@ from ninesight_query.block import Block, Grid
 from ninesight_query.context import Context
 from ninesight_query.histogram import Histogram
 from ninesight_query.samples import HistogramRun, Samples
-from ninesight_query.select import RangeVector, shifted
+from ninesight_query.select import RangeVector
+from ninesight_query.spans import shifted
 from ninesight_query.tiles import Flat
 
 __all__ = ["subquery_vector"]

@@ -18,6 +18,7 @@ from ninesight_query import EngineSettings, LocalEngine, RemoteEngine, RemoteSet
 from ninesight_query.contract import Scalar
 from ninesight_query.errors import QueryError
 from ninesight_query.promqltest.numbers import format_number
+from ninesight_query.settings import Rollups
 from ninesight_query.testing import SlowEngine
 from ninesight_query.testing_servers import running_prometheus
 from ninesight_store.contract import STALE_NAN, labels_of
@@ -273,27 +274,29 @@ def test_absence_does_not_depend_on_names():
 
 
 def check(data, query, *, delayed):
-    """Ask both engines for a range and for an instant."""
+    """Ask both engines for a range and for an instant; the fast one reads samples, then bins of them."""
     store = MemoryStore()
     if data:
         store.write(batch_of(data))
-    fast = LocalEngine(store, EngineSettings(delayed_name_removal=delayed))
     slow = SlowEngine(data, delayed_name_removal=delayed)
-    grid = (0, SPAN_S * 1000, 300_000)
-    assert_same(
-        outcome(lambda: points_of(fast.range(query, *grid).value)),
+    grid, at_ms = (0, SPAN_S * 1000, 300_000), 611_000
+    slow_range, slow_instant = (
         outcome(lambda: slow.range(query, *grid)),
-        query,
+        outcome(lambda: slow.instant(query, at_ms)),
     )
-    at_ms = 611_000
+    for rollups in (Rollups.NEVER, Rollups.ALWAYS):
+        fast = LocalEngine(store, EngineSettings(delayed_name_removal=delayed, rollups=rollups))
+        told = f"{query} ({rollups} from rollups)"
+        assert_same(outcome(lambda: points_of(fast.range(query, *grid).value)), slow_range, told)  # noqa: B023
+        assert_same(outcome(lambda: at_one_time(fast, query, at_ms)), slow_instant, told)  # noqa: B023
 
-    def instant():
-        value = fast.instant(query, at_ms).value
-        if isinstance(value, Scalar):
-            return {(): value.value}
-        return dict(zip(value.labels, value.values.tolist(), strict=True))
 
-    assert_same(outcome(instant), outcome(lambda: slow.instant(query, at_ms)), query)
+def at_one_time(engine, query, at_ms):
+    """The value of each series."""
+    value = engine.instant(query, at_ms).value
+    if isinstance(value, Scalar):
+        return {(): value.value}
+    return dict(zip(value.labels, value.values.tolist(), strict=True))
 
 
 quick = settings(

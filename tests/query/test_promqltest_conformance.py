@@ -16,7 +16,8 @@ from ninesight_query import EngineSettings, LocalEngine
 from ninesight_query.promqltest import parse_script, run_commands, run_file
 from ninesight_query.promqltest.derive import as_written, halved, moved, permuted, renamed
 from ninesight_query.promqltest.load import Loader
-from ninesight_query.promqltest.worlds import AsWritten, Halves, Kept, Scattered
+from ninesight_query.promqltest.worlds import AsWritten, Halves, Kept, Rolled, Scattered
+from ninesight_query.settings import Rollups
 from ninesight_query.testing import engine_over
 from ninesight_store import LocalStore
 from ninesight_store.testing import MemoryStore
@@ -86,22 +87,34 @@ WORLDS = {
     "halved": halved,
     "scattered": as_written,
     "kept": as_written,
+    "rolled": as_written,
 }
-# What a store keeps between queries has no start timestamps.
+WITHOUT_STARTS = ("kept", "rolled")
+"""What a store keeps between queries, and what it sums up, has no start timestamps."""
+BIN_MS = 120_000
 CHANGED = [
     pytest.param(world, path, id=f"{path.name}-{world}")
     for path in [*(FOLDER / name for name in FILES), *CASES]
     for world in WORLDS
-    if (world, path.name) != ("kept", "start_timestamps.test")
+    if path.name != "start_timestamps.test" or world not in WITHOUT_STARTS
 ]
-LEFT_OUT_MAX = {"moved": 70, "renamed": 60, "permuted": 0, "halved": 40, "scattered": 0, "kept": 0}
+LEFT_OUT_MAX = {
+    "moved": 70,
+    "renamed": 60,
+    "permuted": 0,
+    "halved": 40,
+    "scattered": 0,
+    "kept": 0,
+    "rolled": 0,
+}
 
 
 def in_world(world, path, folder):
     """Run one file in a changed world."""
     derived = WORLDS[world](parse_script(path.read_text()))
-    # What a store keeps between queries has no start timestamps.
-    settings = EngineSettings(delayed_name_removal=True, use_start_timestamps=world != "kept")
+    settings = EngineSettings(
+        delayed_name_removal=True, use_start_timestamps=world not in WITHOUT_STARTS, rollups=Rollups.ALWAYS
+    )
     stores = []
 
     def engine(source):
@@ -109,11 +122,13 @@ def in_world(world, path, folder):
         return Halves(local) if world == "halved" else AsWritten(local)
 
     def store():
-        if world not in ("scattered", "kept"):
+        if world not in ("scattered", "kept", "rolled"):
             return MemoryStore()
         for old in stores:
             old.close()
         stores[:] = [LocalStore(f"sqlite:///{folder}/{len(list(folder.iterdir()))}.db")]
+        if world == "rolled":
+            return Rolled(stores[0], BIN_MS)
         return Kept(stores[0]) if world == "kept" else Scattered(stores[0])
 
     try:
@@ -125,7 +140,7 @@ def in_world(world, path, folder):
 
 @pytest.mark.parametrize(("world", "path"), CHANGED)
 def test_a_changed_world_changes_no_answer(world, path, tmp_path):
-    """All times moved, labels renamed, series permuted, ranges halved, samples hot, sealed, merged and kept."""
+    """All times moved, labels renamed, series permuted, ranges halved, samples hot, sealed, merged, kept, summed up."""
     result, _ = in_world(world, path, tmp_path)
     wrong = [str(failure) for failure in result.failures if failure.line not in listed(path.name)]
     assert not wrong, f"{world}: {len(wrong)} of {result.total}\n" + "\n\n".join(wrong)

@@ -5,21 +5,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
-from ninesight_store import Cover
-from ninesight_store.contract import Batch, Columns, Labels, Matcher, Metadata, SeriesExemplars, Sink, Source
+from ninesight_store import Cover, Rollup
+from ninesight_store.contract import (
+    Batch,
+    Columns,
+    Int64,
+    Labels,
+    Matcher,
+    Metadata,
+    SeriesExemplars,
+    Sink,
+    Source,
+)
 from ninesight_store.histograms import take_histograms
 
 from ninesight_query.contract import Answer, Capabilities, Engine, Matrix
 
-__all__ = ["AsWritten", "Halves", "Keeping", "Kept", "Maintained", "Scattered"]
+__all__ = ["AsWritten", "Halves", "Keeping", "Kept", "Maintained", "Rolled", "Scattered", "Summing"]
 
 _LATER_MS = 1 << 50
+_FINE_EDGES_MAX = 200
 
 
 class Maintained(Sink, Source, Protocol):
@@ -75,6 +86,35 @@ class Scattered:
     def metadata(self) -> Iterable[Metadata]:
         """Return what is known of each metric."""
         return self._store.metadata()
+
+
+class Summing(Maintained, Protocol):
+    """One that also sums samples up."""
+
+    def rollup(
+        self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, edges: Int64, columns: Collection[str]
+    ) -> Rollup:
+        """Return the selector's samples within the span as bins."""
+
+
+class Rolled(Scattered):
+    """The same, read as bins of at most `width_ms`: windows hold several, and their edges fall between any two."""
+
+    def __init__(self, store: Summing, width_ms: int) -> None:
+        super().__init__(store)
+        self._rolling, self._width_ms = store.rollup, width_ms
+        self.asked = 0
+        """How often bins were read."""
+
+    def rollup(
+        self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, edges: Int64, columns: Collection[str]
+    ) -> Rollup:
+        """Cut bins at the edges asked for and at every multiple of the width near the span's ends."""
+        self.asked += 1
+        few = range(-_FINE_EDGES_MAX // 2, _FINE_EDGES_MAX // 2)
+        near = [(at // self._width_ms + k) * self._width_ms for at in (start_ms, end_ms) for k in few]
+        finer = np.union1d(edges, np.array(near, np.int64))
+        return self._rolling(matchers, start_ms, end_ms, finer, columns)
 
 
 class Kept(Scattered):
