@@ -1,9 +1,12 @@
 """BentoML and MLServer, each in the environment that `make frameworks` made, judged by the client's log."""
 
 import json
+import subprocess
+from pathlib import Path
 
 import pytest
 
+from .conftest import free_port
 from .judged import BATCHES, TOO_MANY, check, texts, texts_of
 
 
@@ -40,6 +43,7 @@ def test_bentoml_counts_over_its_workers(example, framework, serve, until):
     client.check_durations("embedder", lambda body: 0.02)
 
 
+HERE = Path(__file__).parent
 MLSERVER_PATH = "/v2/models/sentiment/infer"
 
 
@@ -48,7 +52,7 @@ def mlserver(example, framework, serve, until):
     """`mlserver(workers, **settings)` starts the page's model with its settings; returns a client of it."""
 
     def start(workers, **settings):
-        python = framework("mlserver")
+        python, grpc_port = framework("mlserver"), free_port()
         folder = example("mlserver.md")
         settings = {"name": "sentiment", "implementation": "app.Sentiment", **settings}
         (folder / "model-settings.json").write_text(json.dumps(settings))
@@ -64,13 +68,14 @@ def mlserver(example, framework, serve, until):
             METRICS_PORT="{metrics_port}",
             MLSERVER_HOST="127.0.0.1",
             MLSERVER_HTTP_PORT="{port}",
-            MLSERVER_GRPC_PORT="0",
+            MLSERVER_GRPC_PORT=str(grpc_port),
             MLSERVER_METRICS_PORT="0",
             MLSERVER_PARALLEL_WORKERS=str(workers),
         )
         # Behind the balancer a model is ready when every worker has it.
         until(lambda: client.post(MLSERVER_PATH, rows(1))[0] == 200, 60.0)
         client.log = [row for row in client.log if row[1] == 200]
+        client.grpc_port = grpc_port
         return client
 
     return start
@@ -91,6 +96,19 @@ def test_mlserver_counts_its_models(mlserver, until, workers):
     """The model in the server's process, or in two of its own; scraped on the port that one of them opened."""
     client = mlserver(workers)
     client.many([(MLSERVER_PATH, rows(count)) for count in BATCHES])
+    check(client, until, rows_of, {200: 21, 429: 2})
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_mlserver_counts_what_comes_over_grpc(mlserver, framework, until, workers):
+    """Unary and streaming, typed and raw tensors, from a client in MLServer's own environment; one came over HTTP."""
+    client = mlserver(workers)
+    ask = [framework("mlserver"), HERE / "frameworks" / "mlserver_asks.py", str(client.grpc_port)]
+    ran = subprocess.run(
+        [*ask, json.dumps(BATCHES)], check=False, capture_output=True, text=True, timeout=120
+    )
+    assert ran.returncode == 0, ran.stderr
+    client.log += [(rows(count), status, took) for count, status, took in json.loads(ran.stdout)]
     check(client, until, rows_of, {200: 21, 429: 2})
 
 
