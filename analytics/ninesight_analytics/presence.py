@@ -10,7 +10,7 @@ is asked:
 
 A unit that is there at both ends of the window was there for exactly the window. Where it comes
 or goes inside, the end of its time is its last sample's own timestamp and the start is at most
-one step late (60 s in a day, 2.5 s in an hour).
+one step late (60 s in a day, 2.5 s in an hour, 15 min in a week).
 """
 
 from __future__ import annotations
@@ -28,6 +28,9 @@ __all__ = ["STEPS_MAX", "Grid", "Span", "Unit", "gpus", "grid_of", "host_of", "i
 
 STEPS_MAX = 1440
 _STEP_MS_MIN = 1000
+_LONG_MS = 7 * 86_400_000
+_LONG_STEP_MS = 900_000
+"""From a week on steps are multiples of this, on which an engine may answer from sums instead of samples."""
 _STILL_THERE_MS = 60_000
 """A last sample this young at the window's end means: still there."""
 
@@ -83,9 +86,11 @@ class Grid:
 
 
 def grid_of(window: Window, steps_max: int = STEPS_MAX) -> Grid:
-    """Cut a window into at most `steps_max` steps of at least a second."""
+    """Cut a window into at most `steps_max` steps of at least a second, of whole quarters of an hour in a long one."""
     length = window.end_ms - window.start_ms
     step_ms = max(_STEP_MS_MIN, -(-length // steps_max))
+    if length >= _LONG_MS:
+        step_ms = -(-step_ms // _LONG_STEP_MS) * _LONG_STEP_MS
     return Grid(window, step_ms, -(-length // step_ms))
 
 

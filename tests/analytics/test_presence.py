@@ -94,3 +94,13 @@ def test_a_grid_ends_at_the_end_and_covers_the_start(length_ms):
     assert grid.start_ms <= START < grid.start_ms + grid.step_ms
     assert 1 <= grid.steps <= 1440
     assert grid.step_ms >= 1000
+
+
+@pytest.mark.parametrize("days", [7, 28, 30, 31, 92])
+@pytest.mark.parametrize("steps_max", [60, 720, 1440])
+def test_a_long_grid_steps_by_quarters_of_an_hour(days, steps_max):
+    """So a calendar period, which ends on such a quarter in any time zone, is answered without its samples."""
+    grid = grid_of(Window(START, START + days * 86_400_000), steps_max)
+    assert grid.step_ms % 900_000 == 0
+    assert 1 <= grid.steps <= steps_max
+    assert grid.start_ms <= START < grid.start_ms + grid.step_ms

@@ -79,6 +79,17 @@ def test_grids_have_a_few_hundred_aligned_points(span, step_s, points):
     assert grid.rate_window_s == max(60, step_s)
 
 
+@pytest.mark.parametrize("span", ["2d", "3d", "7d", "30d", "90d", "400d"])
+@pytest.mark.parametrize("points_max", [120, 360, 1000])
+def test_ranges_of_days_lie_on_quarters_of_an_hour(span, points_max):
+    """Ends, steps and windows, so that the engine need not read every sample."""
+    grid = grid_of(read_range(f"?from=now-{span}", now_ms=NOW), points_max=points_max)
+    assert [each % 900 for each in (grid.start_ms // 1000, grid.step_ms // 1000, grid.rate_window_s)] == [
+        0
+    ] * 3
+    assert grid.end_ms % 900_000 == 0
+
+
 def test_durations_are_read_whole():
     """15m and 1h30m are durations, 15 and m15 are not."""
     assert duration_ms("1h30m") == 5_400_000
