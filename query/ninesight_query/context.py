@@ -19,10 +19,11 @@ from ninesight_query.errors import (
     DeadlineError,
     ExecutionError,
     LimitError,
+    NotAtOnceError,
     QueryCancelledError,
     UnavailableError,
 )
-from ninesight_query.fetch import BinWish, Fetcher
+from ninesight_query.fetch import BinWish, Fetching
 from ninesight_query.samples import Samples
 from ninesight_query.settings import EngineSettings
 
@@ -47,7 +48,7 @@ class Fetched:
 class Context:
     """State of one query. Used by one thread."""
 
-    fetcher: Fetcher
+    fetcher: Fetching
     settings: EngineSettings
     start_ms: int
     """Of the whole query, for `@ start()`."""
@@ -67,6 +68,8 @@ class Context:
     """The same of what is read as bins."""
     find_resets: bool = False
     """Whether selectors look for resets of histograms, as upstream does below histogram_count, _sum, _avg."""
+    at_once: bool = False
+    """Whether the thread must not be held up: nothing is done that looks at every sample kept."""
     _fetched: dict[tuple[Matcher, ...], list[Fetched]] = field(default_factory=dict)
     _binned: dict[tuple[Matcher, ...], list[tuple[BinWish, Bins]]] = field(default_factory=dict)
     _loaded: int = 0
@@ -157,6 +160,12 @@ class Context:
         self._count(len(samples), read.loaded)
         self._fetched.setdefault(matchers, []).append(Fetched(start_ms, end_ms, samples))
         return samples.with_resets() if self.find_resets else samples
+
+    def cleaned(self, samples: Samples) -> Samples:
+        """Return samples without stale markers. Raises NotAtOnceError where that takes too long."""
+        if self.at_once and not samples.cleaned:
+            raise NotAtOnceError("stale markers must be taken out first; ask again and wait")
+        return samples.clean()
 
     def fetch_bins(self, matchers: tuple[Matcher, ...], wish: BinWish) -> Bins:
         """Return the bins wished for, possibly more; each planned wish is read once."""

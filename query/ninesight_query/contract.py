@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +28,7 @@ from ninesight_query.histogram import Histogram
 
 __all__ = [
     "Answer",
+    "AtOnce",
     "Capabilities",
     "Engine",
     "Exemplar",
@@ -148,6 +149,17 @@ class Capabilities:
     """promql, or metricsql (VictoriaMetrics)."""
     differences: tuple[str, ...] = ()
     """What is answered otherwise than by Prometheus 3, a sentence each, for people."""
+
+
+@runtime_checkable
+class AtOnce(Protocol):
+    """What an engine can do beside: answer a thread that must not be held up. Never waits, raises nothing."""
+
+    def instant_at_once(self, query: str, at_ms: int) -> Answer | None:
+        """Return the answer of `instant` if it takes no reading and 2 ms at most, else None: then ask `instant`."""
+
+    def range_at_once(self, query: str, start_ms: int, end_ms: int, step_ms: int) -> Answer | None:
+        """Return the answer of `range` on the same terms."""
 
 
 class Engine(Protocol):

@@ -18,6 +18,7 @@ from ninesight_store.errors import MatcherError, StoreError
 from ninesight_query import ir
 from ninesight_query import labels as label
 from ninesight_query.answers import finished, to_matrix, to_ragged, to_vector
+from ninesight_query.at_once import AT_ONCE_S, at_once_settings, light
 from ninesight_query.block import Block, Grid, Scalars, Text
 from ninesight_query.budget import Budget, Share
 from ninesight_query.cancel import cancelled_now
@@ -26,7 +27,7 @@ from ninesight_query.contract import Answer, Capabilities, Scalar, String, Value
 from ninesight_query.errors import ExecutionError, LimitError, ParseError, QueryError, UnavailableError
 from ninesight_query.evaluate import evaluate, range_argument
 from ninesight_query.extended import outlined
-from ninesight_query.fetch import Fetcher
+from ninesight_query.fetch import AtHand, Fetcher, Fetching
 from ninesight_query.gate import Gate
 from ninesight_query.lookback import lookback_now
 from ninesight_query.parse import parse
@@ -47,6 +48,9 @@ class _Turn(NamedTuple):
 
     until_s: float
     share: Share
+    fetcher: Fetching
+    settings: EngineSettings
+    at_once: bool = False
 
 
 class LocalEngine:
@@ -67,11 +71,13 @@ class LocalEngine:
         self._source = source
         self._settings = settings or EngineSettings()
         self._fetcher = Fetcher(source, use_starts=self._settings.use_start_timestamps)
+        self._at_hand = AtHand(self._fetcher)
         self._now_ms = now_ms or (lambda: time.time_ns() // 1_000_000)
         self._clock_s = clock_s
         self._rewrite = rewrite
         self._budget = Budget(max(self._settings.samples_shared_max, self._settings.samples_max))
         self._gate = Gate(self._settings.queries_max, self._settings.queries_waiting_max)
+        self._at_once_settings = at_once_settings(self._settings)
 
     @property
     def capabilities(self) -> Capabilities:
@@ -108,6 +114,14 @@ class LocalEngine:
         return self._guarded(
             lambda: self._placed(lambda turn: self._range(query, start_ms, end_ms, step_ms, turn))
         )
+
+    def instant_at_once(self, query: str, at_ms: int) -> Answer | None:
+        """Return what `instant` would, if that takes no reading and 2 ms at most; else None (see at_once.py)."""
+        return self._at_once(query, lambda turn: self._instant(query, at_ms, turn))
+
+    def range_at_once(self, query: str, start_ms: int, end_ms: int, step_ms: int) -> Answer | None:
+        """Return what `range` would, on the same terms."""
+        return self._at_once(query, lambda turn: self._range(query, start_ms, end_ms, step_ms, turn))
 
     def series(
         self, selectors: Sequence[Sequence[Matcher]], start_ms: int, end_ms: int
@@ -154,7 +168,24 @@ class LocalEngine:
         """Do the work of a query when there is a place for it."""
         until_s = self._clock_s() + self._settings.deadline_s
         with self._gate.place(until_s, self._clock_s, cancelled_now()), self._budget.share() as share:
-            return work(_Turn(until_s, share))
+            return work(_Turn(until_s, share, self._fetcher, self._settings))
+
+    def _at_once(self, query: str, work: Callable[[_Turn], Answer]) -> Answer | None:
+        try:
+            if self._rewrite is not None or not light(query) or not self._gate.enter_at_once():
+                return None
+        except QueryError:
+            return None
+        try:
+            with self._budget.share() as share:
+                until_s = self._clock_s() + min(AT_ONCE_S, self._settings.deadline_s)
+                turn = _Turn(until_s, share, self._at_hand, self._at_once_settings, at_once=True)
+                return work(turn)
+        except Exception:
+            # Whatever it is: who can wait for the answer finds out and says so.
+            return None
+        finally:
+            self._gate.leave()
 
     def _guarded(self, work: Callable[[], T]) -> T:
         try:
@@ -187,9 +218,9 @@ class LocalEngine:
             if abs(at_ms) > TIME_MS_MAX:
                 raise ParseError(f"{what} must lie within +-{TIME_MS_MAX} ms of 1970, got {at_ms}")
         lookback_ms = lookback_now()
-        settings = self._settings if lookback_ms is None else replace(self._settings, lookback_ms=lookback_ms)
+        settings = turn.settings if lookback_ms is None else replace(turn.settings, lookback_ms=lookback_ms)
         return Context(
-            self._fetcher,
+            turn.fetcher,
             settings,
             start_ms,
             end_ms,
@@ -198,6 +229,7 @@ class LocalEngine:
             turn.until_s,
             cancelled_now(),
             turn.share,
+            at_once=turn.at_once,
         )
 
     def _instant(self, query: str, at_ms: int, turn: _Turn) -> Answer:

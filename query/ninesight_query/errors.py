@@ -6,6 +6,7 @@ QueryError             .kind is the `errorType` of the Prometheus HTTP API
 |- LimitError          execution: it would load or return more than is allowed
 |- DeadlineError       timeout: it ran longer than its deadline
 |- QueryCancelledError canceled: nobody waits for it any more
+|- NotAtOnceError      execution: what it reads is not at hand; never leaves an engine
 `- UnavailableError    unavailable: the engine behind cannot be reached
    `- BusyError        unavailable: as many queries run and wait as are allowed
 """
@@ -17,6 +18,7 @@ __all__ = [
     "DeadlineError",
     "ExecutionError",
     "LimitError",
+    "NotAtOnceError",
     "ParseError",
     "QueryCancelledError",
     "QueryError",
@@ -54,6 +56,10 @@ class QueryCancelledError(QueryError):
     """Who asked does not wait for the answer any more (`cancelling`)."""
 
     kind = "canceled"
+
+
+class NotAtOnceError(QueryError):
+    """What the query reads is not at hand, and who asks does not wait; never leaves an engine."""
 
 
 class UnavailableError(QueryError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
+from typing import Protocol
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -12,11 +13,13 @@ from ninesight_store import Cover, Rollup
 from ninesight_store.contract import HistogramColumns, Int64, Matcher, Source
 
 from ninesight_query.bins import Bins
+from ninesight_query.errors import NotAtOnceError
 from ninesight_query.samples import Samples
 
-__all__ = ["BinRead", "BinWish", "Fetcher", "Read"]
+__all__ = ["AtHand", "BinRead", "BinWish", "Fetcher", "Fetching", "Read"]
 
 Covering = Callable[[tuple[Matcher, ...], int, int], Cover]
+Keeping = Callable[[tuple[Matcher, ...], int, int], Cover | None]
 Rolling = Callable[[tuple[Matcher, ...], int, int, Int64, Collection[str]], Rollup]
 
 
@@ -65,6 +68,20 @@ class BinRead:
     """Bins, and histogram points that were kept, as in `Read`."""
 
 
+class Fetching(Protocol):
+    """Where a query's samples come from."""
+
+    @property
+    def has_bins(self) -> bool:
+        """Whether `read_bins` can be asked."""
+
+    def read(self, matchers: tuple[Matcher, ...], start_ms: int, end_ms: int) -> Read:
+        """Return the samples of start <= t <= end, or more. Raises StoreError, NotAtOnceError."""
+
+    def read_bins(self, matchers: tuple[Matcher, ...], wish: BinWish) -> BinRead:
+        """Return the samples of a span as bins. Raises StoreError, NotAtOnceError."""
+
+
 class Fetcher:
     """Reads selectors of one source. Safe to use from many threads.
 
@@ -106,6 +123,39 @@ class Fetcher:
             if samples is None:
                 samples = self._known[cover] = Samples.of_cover(cover)
         return Read(samples, cover.samples_in(start_ms, end_ms) + _points(cover.histograms))
+
+    def kept(self, matchers: tuple[Matcher, ...], start_ms: int, end_ms: int) -> tuple[Cover, Samples] | None:
+        """Return what `read` would hand out, if nothing must be read or laid out for it. Waits for nobody."""
+        keeping: Keeping | None = None if self._use_starts else getattr(self._source, "kept_cover", None)
+        cover = None if keeping is None else keeping(matchers, start_ms, end_ms)
+        samples = None if cover is None else self._known.get(cover)
+        return None if cover is None or samples is None else (cover, samples)
+
+
+class AtHand:
+    """Reads only what needs no reading, and raises NotAtOnceError for all else.
+
+    Histograms are never at hand: what is worked out of them takes longer than reading. Nor are bins.
+    """
+
+    def __init__(self, fetcher: Fetcher) -> None:
+        self._fetcher = fetcher
+
+    @property
+    def has_bins(self) -> bool:
+        """As the fetcher: long windows are answered from bins or not at all."""
+        return self._fetcher.has_bins
+
+    def read(self, matchers: tuple[Matcher, ...], start_ms: int, end_ms: int) -> Read:
+        """Return the samples of start <= t <= end, or more."""
+        kept = self._fetcher.kept(matchers, start_ms, end_ms)
+        if kept is None or len(kept[0].histograms) or not kept[1].searched:
+            raise NotAtOnceError("what the query reads is not at hand; ask again and wait")
+        return Read(kept[1], kept[0].samples_in(start_ms, end_ms))
+
+    def read_bins(self, matchers: tuple[Matcher, ...], wish: BinWish) -> BinRead:
+        """Refuse."""
+        raise NotAtOnceError("bins are not at hand; ask again and wait")
 
 
 def _points(points: HistogramColumns) -> int:

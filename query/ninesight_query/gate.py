@@ -36,8 +36,21 @@ class Gate:
         try:
             yield
         finally:
-            with self._changed:
-                self.running -= 1
+            self.leave()
+
+    def enter_at_once(self) -> bool:
+        """Take a place if one is free, and say so. Who took one gives it back by `leave`."""
+        with self._changed:
+            if self.running >= self._running_max:
+                return False
+            self.running += 1
+            return True
+
+    def leave(self) -> None:
+        """Give a place back."""
+        with self._changed:
+            self.running -= 1
+            if self.waiting:
                 self._changed.notify()
 
     def _enter(self, until_s: float, clock_s: Callable[[], float], cancelled: Cancelled) -> None:

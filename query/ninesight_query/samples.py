@@ -153,6 +153,16 @@ class Samples:
             self._any_stale = any(bool(is_stale_bits(part).any()) for part in parts)
         return self._any_stale
 
+    @property
+    def searched(self) -> bool:
+        """Whether stale markers were looked for: the first time that looks at every sample."""
+        return self._any_stale is not None
+
+    @property
+    def cleaned(self) -> bool:
+        """Whether stale markers were taken out, or there are none."""
+        return self._any_stale is False or (self._clean is not None and self._clean._tiles is not None)
+
     def with_resets(self) -> Samples:
         """Return the samples with counter resets of histograms looked for; see `HistogramTable.with_resets`."""
         if self.table is None:

@@ -243,5 +243,11 @@ def range_vector(node: ir.RangeSelector, grid: Grid, context: Context) -> RangeV
     samples = context.fetch(selector.matchers, *selector_span(selector, node.range_ms, grid, context))
     reach_ms = context.settings.lookback_ms if selector.extension else 0
     return RangeVector(
-        samples.clean(), ends - node.range_ms, ends, grid, node.range_ms, selector.extension, reach_ms
+        context.cleaned(samples),
+        ends - node.range_ms,
+        ends,
+        grid,
+        node.range_ms,
+        selector.extension,
+        reach_ms,
     )

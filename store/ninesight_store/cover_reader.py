@@ -89,6 +89,15 @@ class CoverReader:
             self.cache.keep(matchers, _kept(cover, selection.ids, state, token, span, refreshed))
         return cover
 
+    def kept(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Cover | None:
+        """Return the cover of the span if it is kept and nothing was committed since, else None.
+
+        Reads nothing and waits for nobody.
+        """
+        version = self._watch.version()
+        kept = None if version is None else self.cache.find(matchers, *clamped(start_ms, end_ms))
+        return None if kept is None or kept.token != (version, self._upkeep) else kept.cover
+
     def _refreshed(
         self, connection: sa.Connection, known: Known, selection: Selection, kept: Kept, state: State
     ) -> Cover | None:

@@ -126,6 +126,10 @@ class LocalStore:
         """
         return rollup_of(self.select(matchers, start_ms, end_ms), edges, columns)
 
+    def kept_cover(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Cover | None:
+        """Return what `cover` would, if that needs no reading; else None. Waits for nobody."""
+        return self._covers.kept(matchers, start_ms, end_ms)
+
     def select_series(self, series: Sequence[Labels], start_ms: int, end_ms: int) -> Columns:
         """Return the samples of exactly these series within the span; unknown ones are left out."""
         return self._reader.select_series(series, start_ms, end_ms)

@@ -31,8 +31,9 @@ class Watch:
             try:
                 if self._connection is None:
                     uri = f"{self._path.absolute().as_uri()}?mode=ro" if self._path else ""
+                    # Nobody waits for this answer: a file that is locked just now counts as changed.
                     self._connection = sqlite3.connect(
-                        uri, uri=True, check_same_thread=False, isolation_level=None
+                        uri, timeout=0, uri=True, check_same_thread=False, isolation_level=None
                     )
                 return int(self._connection.execute("PRAGMA data_version").fetchone()[0])
             except sqlite3.Error:

@@ -71,6 +71,17 @@ def assert_agree(engine, data, query, now_ms):
     assert now == {
         key: pytest.approx(value, nan_ok=True) for key, value in slow.instant(query, now_ms).items()
     }
+    assert_same_at_once(engine, query, now_ms, vector)
+
+
+def assert_same_at_once(engine, query, now_ms, vector):
+    """Nothing was written since the answer: where it is given at once too, it is the same."""
+    prompt = engine.instant_at_once(query, now_ms)
+    if ":1m]" in query:
+        assert prompt is None
+    elif prompt is not None:
+        assert prompt.value.labels == vector.labels
+        assert prompt.value.values.tobytes() == vector.values.tobytes()
 
 
 @settings(
@@ -85,7 +96,7 @@ def test_answers_follow_the_samples(script, data, tmp_path_factory):
     kept = {}
     folder = tmp_path_factory.mktemp("interleaved")
     with LocalStore(f"sqlite:///{folder}/one.db", now_ms=lambda: now_ms) as store:
-        engine = LocalEngine(store, now_ms=lambda: now_ms)
+        engine = LocalEngine(store, now_ms=lambda: now_ms, clock_s=lambda: 0.0)
         for what, details in script:
             if what == "write":
                 now_ms += 60_000
@@ -104,3 +115,5 @@ def test_answers_follow_the_samples(script, data, tmp_path_factory):
                 getattr(store, what)(now_ms)
         for query in QUERIES:
             assert_agree(engine, kept, query, now_ms)
+        store.write(batch_of({series(0): [(now_ms, 1.0)]}))
+        assert [query for query in QUERIES if engine.instant_at_once(query, now_ms)] == []

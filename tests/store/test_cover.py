@@ -83,6 +83,24 @@ def test_an_unchanged_store_hands_out_the_same_cover(store):
     assert store.cover(SOME, HOUR, HOUR + 60_000) is not first
 
 
+def test_a_cover_at_hand_is_the_one_that_would_be_read(tmp_path):
+    """It is there after it was read, and not after any commit, of this process or another."""
+    url = f"sqlite:///{tmp_path}/watched.db"
+    with LocalStore(url) as store, LocalStore(url) as other:
+        store.write(tick(range(8), HOUR))
+        assert store.kept_cover(ALL, HOUR, HOUR + 60_000) is None
+        read = check(store, ALL, HOUR, HOUR + 60_000)
+        assert store.kept_cover(ALL, HOUR, HOUR + 60_000) is read
+        assert store.kept_cover(SOME, HOUR, HOUR + 60_000) is None
+        for writer in (store, other):
+            writer.write(tick(range(8), store.now_ms() // HOUR * HOUR))
+            assert store.kept_cover(ALL, HOUR, HOUR + 60_000) is None
+            again = check(store, ALL, HOUR, HOUR + 60_000)
+            assert store.kept_cover(ALL, HOUR, HOUR + 60_000) is again
+        store.retain(store.now_ms() + 100_000 * HOUR)
+        assert store.kept_cover(ALL, HOUR, HOUR + 60_000) is None
+
+
 def test_newer_rows_are_appended(store):
     """A cover of the newest data goes on with what is written, and with series that pause."""
     store.write(tick(range(20), HOUR, step=3))

@@ -58,11 +58,15 @@ def routes(
         light |= {f"status/{name}": answer for name, answer in status.status_answers(facts).items()}
 
     def route(path: str, answering: Answering, methods: tuple[str, ...], to: EnginePool = workers) -> Route:
-        return Route(f"/api/v1/{path}", Endpoint(answering, limits, to), methods=list(methods))
+        prompt = answering if isinstance(answering, queries.Queries) else None
+        return Route(f"/api/v1/{path}", Endpoint(answering, limits, to, prompt=prompt), methods=list(methods))
+
+    instant = queries.Queries(engine, lambda params: queries.instant_question(params, now_ms()))
+    ranges = queries.Queries(engine, lambda params: queries.range_question(params, limits))
 
     return [
-        route("query", lambda asked: queries.query(engine, asked, now_ms()), _BOTH),
-        route("query_range", lambda asked: queries.query_range(engine, asked, limits), _BOTH),
+        route("query", instant, _BOTH),
+        route("query_range", ranges, _BOTH),
         route("query_exemplars", lambda asked: exemplars.query_exemplars(engine, asked.params), _BOTH),
         route("format_query", language.format_query, _BOTH),
         route("parse_query", language.parse_query, _BOTH),

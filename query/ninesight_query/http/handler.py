@@ -1,4 +1,10 @@
-"""One request from its parameters to its reply: errors, compression, a client that goes away."""
+"""One request from its parameters to its reply: errors, compression, a client that goes away.
+
+    parameters ──► at once, on the event loop ───► reply
+               └─► a worker's thread ────────────► reply
+
+What takes next to nothing is answered at once (`Prompt`), everything else where it holds nobody up.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +13,8 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
-from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
@@ -19,7 +25,7 @@ from ninesight_query.http.replies import accepts_gzip, error_reply, json_reply, 
 from ninesight_query.http.settings import HttpSettings
 from ninesight_query.http.times import parse_timeout_s
 
-__all__ = ["Answering", "Asked", "Endpoint"]
+__all__ = ["Answering", "Asked", "Endpoint", "Prompt"]
 
 _log = logging.getLogger(__name__)
 
@@ -37,8 +43,22 @@ class Asked:
 
 Answering = Callable[[Asked], bytes]
 """Runs in a worker's thread; b"" is the answer 204. Raises QueryError."""
+
+
+class Prompt(Protocol):
+    """Answers what takes next to nothing without a worker. Called on the event loop; never waits, raises nothing."""
+
+    def at_once(self, asked: Asked) -> bytes | None:
+        """Return the answer if it is there within about a millisecond, else None: then a worker is asked."""
+
+    def took(self, asked: Asked, spent_s: float) -> None:
+        """Learn how long a worker needed for an answer."""
+
+
 _WATCH_AFTER_S = 0.02
 """How long a question is answered before anybody looks whether its client went away: most are over by then."""
+_AT_ONCE_S = 0.005
+"""Who wants to wait less than this gets the worker's answer to that."""
 
 
 class Endpoint:
@@ -50,41 +70,59 @@ class Endpoint:
         settings: HttpSettings,
         pool: EnginePool,
         *,
+        prompt: Prompt | None = None,
         clock_s: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._answering, self._settings, self._pool, self._clock_s = answering, settings, pool, clock_s
+        self._prompt = prompt
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request: parameters before, errors and compression after."""
-        request = Request(scope, receive, send)
         try:
-            body, gzipped = await self._answer(request)
+            body, gzipped = await self._answer(scope, receive)
             reply = json_reply(body, gzipped=gzipped) if body else Response(status_code=204)
         except QueryError as error:
             reply = error_reply(error)
         except Exception as error:
-            _log.exception("answering %s", request.url.path)
+            _log.exception("answering %s", scope["path"])
             reply = error_reply(error)
         await reply(scope, receive, send)
 
-    async def _answer(self, request: Request) -> tuple[bytes, bool]:
-        settings, clock_s = self._settings, self._clock_s
-        params = await read_params(request, settings)
+    async def _answer(self, scope: Scope, receive: Receive) -> tuple[bytes, bool]:
+        settings, clock_s, prompt = self._settings, self._clock_s, self._prompt
+        params = await read_params(scope, receive, settings)
         timeout = params.first("timeout")
         timeout_s = min(parse_timeout_s(timeout), settings.timeout_s) if timeout else settings.timeout_s
-        wants_gzip = accepts_gzip(request)
-        came_s = clock_s()
+        wants_gzip = accepts_gzip(scope["headers"])
+        asked = Asked(params, scope.get("path_params", {}), 0.0)
+        if prompt is not None and timeout_s > _AT_ONCE_S:
+            body = prompt.at_once(asked)
+            if body is not None:
+                self._pool.at_once_total += 1
+                return self._finished(body, wants_gzip)
+        came_s, spent_s = clock_s(), 0.0
 
         def work() -> tuple[bytes, bool]:
-            body = self._answering(Asked(params, request.path_params, clock_s() - came_s))
-            small = len(body) < settings.gzip_bytes_min
-            return (body, False) if small or not wants_gzip else (packed(body), True)
+            nonlocal spent_s
+            began_s = clock_s()
+            body = self._answering(Asked(params, asked.path, began_s - came_s))
+            done = self._finished(body, wants_gzip)
+            spent_s = clock_s() - began_s
+            return done
 
-        return await _watched(request, self._pool, work, timeout_s)
+        done = await _watched(receive, self._pool, work, timeout_s)
+        if prompt is not None:
+            prompt.took(asked, spent_s)
+        return done
+
+    def _finished(self, body: bytes, wants_gzip: bool) -> tuple[bytes, bool]:
+        if not wants_gzip or len(body) < self._settings.gzip_bytes_min:
+            return body, False
+        return packed(body), True
 
 
 async def _watched(
-    request: Request, pool: EnginePool, work: Callable[[], tuple[bytes, bool]], timeout_s: float
+    receive: Receive, pool: EnginePool, work: Callable[[], tuple[bytes, bool]], timeout_s: float
 ) -> tuple[bytes, bool]:
     """Run the work as long as the client's connection is there."""
     loop = asyncio.get_running_loop()
@@ -92,7 +130,7 @@ async def _watched(
     watchers: list[asyncio.Task[None]] = []
 
     def watch() -> None:
-        watchers.append(loop.create_task(_until_gone(request, gone)))
+        watchers.append(loop.create_task(_until_gone(receive, gone)))
 
     timer = loop.call_later(_WATCH_AFTER_S, watch)
     try:
@@ -104,9 +142,9 @@ async def _watched(
         gone.cancel()
 
 
-async def _until_gone(request: Request, gone: asyncio.Future[None]) -> None:
+async def _until_gone(receive: Receive, gone: asyncio.Future[None]) -> None:
     """Settle the future once the connection is closed. The body was read before."""
-    while (await request.receive())["type"] != "http.disconnect":
+    while (await receive())["type"] != "http.disconnect":
         pass
     if not gone.done():
         gone.set_result(None)

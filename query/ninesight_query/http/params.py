@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from urllib.parse import parse_qsl
 
 from starlette.requests import ClientDisconnect, Request
+from starlette.types import Receive, Scope
 
 from ninesight_query.contract import Matcher
 from ninesight_query.errors import ParseError, QueryCancelledError
@@ -148,13 +149,14 @@ def _pairs(text: str, fields_max: int) -> list[tuple[str, str]]:
         ) from error
 
 
-async def read_params(request: Request, settings: HttpSettings) -> Params:
+async def read_params(scope: Scope, receive: Receive, settings: HttpSettings) -> Params:
     """Read the parameters of a GET, or of a POST with a form body (which come first).
 
     Raises ParseError, BodyTooLargeError, BodyLateError, and QueryCancelledError for a client that left.
     """
     pairs: list[tuple[str, str]] = []
-    if request.method == "POST":
+    if scope["method"] == "POST":
+        request = Request(scope, receive)
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         body = await _body(request, settings.body_bytes_max, settings.body_timeout_s)
         if body and kind != _FORM:
@@ -165,7 +167,7 @@ async def read_params(request: Request, settings: HttpSettings) -> Params:
             raise ParseError("a form body must be URL-encoded ASCII, got other bytes") from error
     try:
         # Straight from the server: taking the whole address apart costs more than the parameters.
-        text = request.scope["query_string"].decode()
+        text = scope["query_string"].decode()
     except UnicodeDecodeError as error:
         raise ParseError("parameters must be URL-encoded UTF-8, got other bytes") from error
     pairs += _pairs(text, settings.fields_max)

@@ -33,6 +33,8 @@ class EnginePool:
         """Calls that run or wait."""
         self.done_total = 0
         """Calls that came to an end."""
+        self.at_once_total = 0
+        """Answers that needed no call: given on the event loop."""
         self.refused_total = 0
         """Calls refused because all places were taken."""
         self.timed_out_total = 0

@@ -4,34 +4,51 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import orjson
 
-from ninesight_query.contract import Answer, Engine, Matrix, Vector
+from ninesight_query.contract import Answer, AtOnce, Engine, Matrix, Vector
 from ninesight_query.encode import encode_answer
-from ninesight_query.errors import ParseError
+from ninesight_query.errors import ParseError, QueryError
 from ninesight_query.http.handler import Asked
+from ninesight_query.http.pace import Pace
 from ninesight_query.http.params import Params
 from ninesight_query.http.settings import HttpSettings
 from ninesight_query.http.times import parse_lookback_ms, parse_step_ms
 from ninesight_query.lookback import looking_back
 
-__all__ = ["query", "query_range"]
+__all__ = ["Queries", "Question", "instant_question", "range_question"]
 
 _TRUNCATED = "results truncated due to limit"
 
 
-def query(engine: Engine, asked: Asked, now_ms: int) -> bytes:
-    """Answer an instant query; `time` defaults to now."""
-    params = asked.params
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked of an engine. An instant query has a step of 0."""
+
+    text: str
+    start_ms: int
+    end_ms: int
+    step_ms: int
+    limit: int
+    lookback_ms: int | None
+    stats: bool
+
+    @property
+    def steps(self) -> int:
+        """How many steps there are, the first left out."""
+        return (self.end_ms - self.start_ms) // self.step_ms if self.step_ms else 0
+
+
+def instant_question(params: Params, now_ms: int) -> Question:
+    """Read an instant query; `time` defaults to now. Raises ParseError."""
     text, at_ms = params.required("query"), params.time_ms("time", now_ms)
-    return _answered(asked, lambda: engine.instant(text, at_ms))
+    return _question(params, text, at_ms, at_ms, 0)
 
 
-def query_range(engine: Engine, asked: Asked, settings: HttpSettings) -> bytes:
-    """Answer a range query; start, end and step must be given."""
-    params = asked.params
+def range_question(params: Params, settings: HttpSettings) -> Question:
+    """Read a range query; start, end and step must be given. Raises ParseError."""
     text = params.required("query")
     for name in ("start", "end", "step"):
         params.required(name)
@@ -44,22 +61,71 @@ def query_range(engine: Engine, asked: Asked, settings: HttpSettings) -> bytes:
             f"exceeded maximum resolution of {settings.points_max:,} points per timeseries, got {points:,}. "
             "Try decreasing the query resolution (?step=XX)"
         )
-    return _answered(asked, lambda: engine.range(text, start_ms, end_ms, step_ms))
+    return _question(params, text, start_ms, end_ms, step_ms)
 
 
-def _answered(asked: Asked, ask: Callable[[], Answer]) -> bytes:
-    limit = asked.params.limit()
-    began_s = time.perf_counter()
-    with looking_back(_lookback_ms(asked.params)):
-        answer = ask()
-    ended_s = time.perf_counter()
-    stats = _stats(answer, asked.queued_s, ended_s - began_s) if asked.params.first("stats") else b""
-    return encode_answer(_limited(answer, limit), stats)
+def _question(params: Params, text: str, start_ms: int, end_ms: int, step_ms: int) -> Question:
+    limit, lookback = params.limit(), params.first("lookback_delta")
+    lookback_ms = parse_lookback_ms(lookback) if lookback else None
+    return Question(text, start_ms, end_ms, step_ms, limit, lookback_ms, bool(params.first("stats")))
 
 
-def _lookback_ms(params: Params) -> int | None:
-    text = params.first("lookback_delta")
-    return parse_lookback_ms(text) if text else None
+class Queries:
+    """Answers one kind of query: by a worker's thread, or at once where the engine can and the text was fast before."""
+
+    def __init__(self, engine: Engine, read: Callable[[Params], Question], pace: Pace | None = None) -> None:
+        self._engine, self._read = engine, read
+        self._prompt = engine if isinstance(engine, AtOnce) else None
+        self._pace = pace or Pace()
+
+    def __call__(self, asked: Asked) -> bytes:
+        """Answer in a worker's thread. Raises QueryError."""
+        question = self._read(asked.params)
+        began_s = time.perf_counter()
+        with looking_back(question.lookback_ms):
+            answer = self._asked(question)
+        return _encoded(question, answer, asked.queued_s, time.perf_counter() - began_s)
+
+    def at_once(self, asked: Asked) -> bytes | None:
+        """Answer what was fast before, if it is again; see `Prompt`."""
+        if self._prompt is None or not self._pace.knows(asked.params.first("query")):
+            return None
+        try:
+            question = self._read(asked.params)
+            if not self._pace.is_fast(question.text, question.steps):
+                return None
+            began_s = time.perf_counter()
+            with looking_back(question.lookback_ms):
+                answer = self._asked_at_once(self._prompt, question)
+            if answer is None:
+                self._pace.forget(question.text)
+                return None
+            return _encoded(question, answer, 0.0, time.perf_counter() - began_s)
+        except QueryError:
+            # Who has time for it says what is wrong.
+            return None
+
+    def took(self, asked: Asked, spent_s: float) -> None:
+        """Learn how long a worker needed."""
+        if self._prompt is not None:
+            question = self._read(asked.params)
+            self._pace.took(question.text, question.steps, spent_s)
+
+    def _asked(self, question: Question) -> Answer:
+        if not question.step_ms:
+            return self._engine.instant(question.text, question.start_ms)
+        return self._engine.range(question.text, question.start_ms, question.end_ms, question.step_ms)
+
+    @staticmethod
+    def _asked_at_once(engine: AtOnce, question: Question) -> Answer | None:
+        if not question.step_ms:
+            return engine.instant_at_once(question.text, question.start_ms)
+        return engine.range_at_once(question.text, question.start_ms, question.end_ms, question.step_ms)
+
+
+def _encoded(question: Question, answer: Answer, queued_s: float, spent_s: float) -> bytes:
+    stats = _stats(answer, queued_s, spent_s) if question.stats else b""
+    return encode_answer(_limited(answer, question.limit), stats)
 
 
 def _stats(answer: Answer, queued_s: float, spent_s: float) -> bytes:

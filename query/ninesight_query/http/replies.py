@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import gzip
+from collections.abc import Iterable
 
-from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from ninesight_query.encode import encode_error
 from ninesight_query.http.errors import status_of
@@ -20,9 +21,15 @@ _PLAIN = [
 _GZIPPED = [*_PLAIN, (b"content-encoding", b"gzip")]
 
 
-def accepts_gzip(request: Request) -> bool:
+def accepts_gzip(headers: Iterable[tuple[bytes, bytes]]) -> bool:
     """Whether the client takes gzip: named in Accept-Encoding, not with q=0."""
-    for item in request.headers.get("accept-encoding", "").split(","):
+    wanted = next((value for name, value in headers if name == b"accept-encoding"), b"identity")
+    # What most clients of ours send that do not.
+    return wanted != b"identity" and _names_gzip(wanted.decode("latin-1"))
+
+
+def _names_gzip(wanted: str) -> bool:
+    for item in wanted.split(","):
         coding, _, rest = item.partition(";")
         if coding.strip().lower() not in ("gzip", "*"):
             continue
@@ -47,6 +54,11 @@ class _JsonReply(Response):
         self.background = None
         self.body = body
         self.raw_headers = [(b"content-length", b"%d" % len(body)), *headers]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send head and body, nothing else."""
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        await send({"type": "http.response.body", "body": self.body})
 
 
 def json_reply(body: bytes, *, gzipped: bool = False, status: int = 200) -> Response:

@@ -1,0 +1,53 @@
+"""Which questions are answered fast, judged by how long they took when they were asked last.
+
+    question ──► seen fast, as large or larger ──► tried on the event loop ──► the answer, else ─┐
+             └─► anything else ──► a worker's thread, and its time is noted ◄────────────────────┘
+
+Kept by the query's text: pages and rules ask the same texts again and again, at other times. Used on the event loop.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+__all__ = ["FAST_S", "Pace"]
+
+FAST_S = 0.001
+"""What took longer than this is not tried on the event loop."""
+_TEXTS_MAX = 4_096
+_TEXT_LENGTH_MAX = 2_000
+
+
+class Pace:
+    """Texts that were answered fast, the least recently asked dropped first."""
+
+    def __init__(self, *, fast_s: float = FAST_S) -> None:
+        self._fast_s = fast_s
+        self._steps: OrderedDict[str, int] = OrderedDict()
+
+    def knows(self, text: str) -> bool:
+        """Whether the question was answered fast before, for some number of steps."""
+        return text in self._steps
+
+    def is_fast(self, text: str, steps: int) -> bool:
+        """Whether the question was answered fast when it was asked for as many steps, or more."""
+        known = self._steps.get(text)
+        if known is None or steps > known:
+            return False
+        self._steps.move_to_end(text)
+        return True
+
+    def took(self, text: str, steps: int, spent_s: float) -> None:
+        """Note how long an answer took."""
+        if spent_s > self._fast_s or len(text) > _TEXT_LENGTH_MAX:
+            if steps <= self._steps.get(text, -1):
+                del self._steps[text]
+            return
+        self._steps[text] = max(steps, self._steps.get(text, -1))
+        self._steps.move_to_end(text)
+        if len(self._steps) > _TEXTS_MAX:
+            self._steps.popitem(last=False)
+
+    def forget(self, text: str) -> None:
+        """Take a text as not fast until it was seen fast again."""
+        self._steps.pop(text, None)
