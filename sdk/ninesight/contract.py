@@ -198,6 +198,10 @@ class Stats:
     """Snapshots delivered."""
     export_failures: int = 0
     """Snapshots not delivered."""
+    points_rejected: int = 0
+    """Data points that a receiver refused of pushes it took."""
+    spans_rejected: int = 0
+    """Spans that a receiver refused of pushes it took."""
     traces_waiting: int = 0
     """Kept calls that wait for export."""
     traces_dropped: int = 0

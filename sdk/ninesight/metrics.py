@@ -140,6 +140,20 @@ _ROWS = (
         "ninesight_sdk_export_failures_total", Kind.COUNTER, "{export}", "Exports that were not taken.", ()
     ),
     MetricInfo(
+        "ninesight_sdk_points_rejected_total",
+        Kind.COUNTER,
+        "{data_point}",
+        "Data points that a receiver refused of pushes it took.",
+        (),
+    ),
+    MetricInfo(
+        "ninesight_sdk_spans_rejected_total",
+        Kind.COUNTER,
+        "{span}",
+        "Spans that a receiver refused of pushes it took.",
+        (),
+    ),
+    MetricInfo(
         "ninesight_sdk_traces_kept_total", Kind.COUNTER, "{call}", "Calls that were worth a trace.", ()
     ),
     MetricInfo(

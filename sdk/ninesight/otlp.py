@@ -14,8 +14,9 @@ from ninesight.delta import Deltas
 from ninesight.errors import PermanentError, RetryableError
 from ninesight.forks import importing
 from ninesight.gen_ai import gen_ai_families
+from ninesight.partial import Rejections, heard_metrics
 from ninesight.quiet import Hush, untraced
-from ninesight.transport import METRICS, GrpcSender
+from ninesight.transport import METRICS, GrpcSender, hearing_session
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import Metric, MetricsData
@@ -24,7 +25,10 @@ __all__ = ["OtlpExporter", "metrics_data"]
 
 
 class OtlpExporter:
-    """Exports snapshots to one endpoint. Each attempt, with its few retries, ends within `timeout_s`."""
+    """Exports snapshots to one endpoint. Each attempt, with its few retries, ends within `timeout_s`.
+
+    What the receiver refuses of a push that it takes is told to `rejections`.
+    """
 
     def __init__(
         self,
@@ -34,6 +38,7 @@ class OtlpExporter:
         timeout_s: float,
         protocol: str = "http/protobuf",
         temporality: str = "cumulative",
+        rejections: Rejections | None = None,
     ) -> None:
         self._endpoint = endpoint
         self._headers = dict(headers)
@@ -43,6 +48,7 @@ class OtlpExporter:
             GrpcSender(endpoint, headers=headers, timeout_s=timeout_s) if protocol == "grpc" else None
         )
         self._http: Any = None
+        self._hear = heard_metrics(endpoint, rejections or Rejections())
 
     def export(self, snapshot: Snapshot) -> None:
         """Push a snapshot. Raises RetryableError or PermanentError with what the transport said."""
@@ -65,7 +71,7 @@ class OtlpExporter:
             with importing():
                 from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics
 
-            self._grpc.send(METRICS, encode_metrics(data).SerializeToString())
+            self._hear(self._grpc.send(METRICS, encode_metrics(data).SerializeToString()))
             return
         with importing():
             from opentelemetry.sdk.metrics.export import MetricExportResult
@@ -89,6 +95,7 @@ class OtlpExporter:
                 headers=self._headers,
                 timeout=self._timeout_s,
                 compression=Compression.Gzip,
+                session=hearing_session(self._hear),
             )
         return self._http
 

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 from ninesight.errors import PermanentError, RetryableError
 from ninesight.forks import importing
 from ninesight.keeper import FAILURES
+from ninesight.partial import Rejections, heard_traces
 from ninesight.quiet import Hush, untraced
 from ninesight.traces import Kept, new_id
-from ninesight.transport import TRACES, GrpcSender
+from ninesight.transport import TRACES, GrpcSender, hearing_session
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
@@ -24,7 +25,15 @@ __all__ = ["OtlpSpans", "spans_of"]
 class OtlpSpans:
     """Sends kept calls to one endpoint, by HTTP or gRPC. Used from the export thread only."""
 
-    def __init__(self, endpoint: str, *, headers: Mapping[str, str], timeout_s: float, protocol: str) -> None:
+    def __init__(
+        self,
+        endpoint: str,
+        *,
+        headers: Mapping[str, str],
+        timeout_s: float,
+        protocol: str,
+        rejections: Rejections,
+    ) -> None:
         self._endpoint = endpoint
         self._headers = dict(headers)
         self._timeout_s = timeout_s
@@ -32,6 +41,7 @@ class OtlpSpans:
             GrpcSender(endpoint, headers=headers, timeout_s=timeout_s) if protocol == "grpc" else None
         )
         self._http: Any = None
+        self._hear = heard_traces(endpoint, rejections)
 
     def export(self, calls: Sequence[Kept], resource: Mapping[str, str]) -> None:
         """Send the calls. Raises RetryableError or PermanentError with what the transport said."""
@@ -40,7 +50,7 @@ class OtlpSpans:
             with importing():
                 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 
-            self._grpc.send(TRACES, encode_spans(spans).SerializeToString())
+            self._hear(self._grpc.send(TRACES, encode_spans(spans).SerializeToString()))
             return
         with importing():
             from opentelemetry.sdk.trace.export import SpanExportResult
@@ -70,6 +80,7 @@ class OtlpSpans:
                 headers=self._headers,
                 timeout=self._timeout_s,
                 compression=Compression.Gzip,
+                session=hearing_session(self._hear),
             )
         return self._http
 

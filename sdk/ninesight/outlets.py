@@ -14,6 +14,7 @@ from ninesight.contract import Exporter, Snapshot
 from ninesight.errors import ExportError, PermanentError
 from ninesight.faults import Faults
 from ninesight.forks import importing
+from ninesight.partial import Rejections
 
 if TYPE_CHECKING:
     from ninesight.keeper import Keeper
@@ -28,11 +29,13 @@ _CALLS_MAX = 256
 class Outlets:
     """The user's own exporter, or OTLP, for metrics; OTLP for traces."""
 
-    def __init__(self, config: SdkConfig, own: Exporter | None, faults: Faults) -> None:
+    def __init__(
+        self, config: SdkConfig, own: Exporter | None, faults: Faults, rejections: Rejections
+    ) -> None:
         self._faults = faults
         self._own = own
-        self.metrics: Exporter | None = own or _metrics_of(config)
-        self.spans: OtlpSpans | None = _spans_of(config)
+        self.metrics: Exporter | None = own or _metrics_of(config, rejections)
+        self.spans: OtlpSpans | None = _spans_of(config, rejections)
 
     @property
     def used(self) -> bool:
@@ -86,7 +89,7 @@ class Outlets:
             self._faults.internal(f"exporting {what}", error)
 
 
-def _metrics_of(config: SdkConfig) -> Exporter | None:
+def _metrics_of(config: SdkConfig, rejections: Rejections) -> Exporter | None:
     if config.otlp_endpoint is None:
         return None
     with importing():
@@ -98,10 +101,11 @@ def _metrics_of(config: SdkConfig) -> Exporter | None:
         timeout_s=config.export_timeout_s,
         protocol=config.otlp_protocol,
         temporality=config.otlp_temporality,
+        rejections=rejections,
     )
 
 
-def _spans_of(config: SdkConfig) -> OtlpSpans | None:
+def _spans_of(config: SdkConfig, rejections: Rejections) -> OtlpSpans | None:
     endpoint = config.otlp_traces_endpoint or config.otlp_endpoint
     if not config.traces or endpoint is None:
         return None
@@ -113,4 +117,5 @@ def _spans_of(config: SdkConfig) -> OtlpSpans | None:
         headers=config.otlp_headers,
         timeout_s=config.export_timeout_s,
         protocol=config.otlp_protocol,
+        rejections=rejections,
     )

@@ -27,6 +27,7 @@ from ninesight.keeper import Keeper, TraceCounts
 from ninesight.metrics import METRICS
 from ninesight.outlets import Outlets
 from ninesight.own import OwnMetrics
+from ninesight.partial import Rejections
 from ninesight.registry import Registry
 from ninesight.series import ModelSeries
 from ninesight.slots import Buffers
@@ -73,6 +74,7 @@ class Runtime:
         self.aggregator = Aggregator(self.buffers, self.faults)
         self._interval_s = _AGGREGATION_S_MIN
         self._trace_counts = TraceCounts()
+        self._rejections = Rejections()
         self._exports = 0
         self._export_failures = 0
         self._export_ok = True
@@ -146,7 +148,7 @@ class Runtime:
         with self._lock:
             if not self.enabled or self._aggregation is not None:
                 return
-            self._outlets = Outlets(self.config, self._own_exporter, self.faults)
+            self._outlets = Outlets(self.config, self._own_exporter, self.faults, self._rejections)
             self._aggregation = Periodic(
                 "ninesight-aggregation", self._aggregate, interval_s=_AGGREGATION_S_MIN, faults=self.faults
             )
@@ -236,6 +238,8 @@ class Runtime:
             over_budget=self.faults.over_budget,
             exports=self._exports,
             export_failures=self._export_failures,
+            points_rejected=self._rejections.points,
+            spans_rejected=self._rejections.spans,
             traces_waiting=0 if self.buffers.keeper is None else self.buffers.keeper.waiting,
             traces_dropped=self._trace_counts.dropped,
             threads=len(self.buffers.threads),
@@ -267,6 +271,8 @@ class Runtime:
             "ninesight_sdk_over_budget_total": self.faults.over_budget,
             "ninesight_sdk_internal_errors_total": self.faults.internal_errors,
             "ninesight_sdk_export_failures_total": self._export_failures,
+            "ninesight_sdk_points_rejected_total": self._rejections.points,
+            "ninesight_sdk_spans_rejected_total": self._rejections.spans,
             "ninesight_sdk_traces_kept_total": self._trace_counts.kept,
             "ninesight_sdk_traces_dropped_total": self._trace_counts.dropped,
         }

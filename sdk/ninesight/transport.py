@@ -1,5 +1,6 @@
-"""One request of OTLP over gRPC: bytes in, nothing out, or an error that says whether to try again.
+"""One request of OTLP: bytes in, the answer's bytes out, or an error that says whether to try again.
 
+Over HTTP OpenTelemetry's exporters send; here is the session that they send by, for they do not read answers.
 `grpcio` is optional (`pip install ninesight[grpc]`); messages are encoded by OpenTelemetry's own encoders.
 """
 
@@ -11,8 +12,9 @@ from urllib.parse import urlsplit
 
 from ninesight.errors import PermanentError, RetryableError
 from ninesight.forks import importing
+from ninesight.partial import Heard
 
-__all__ = ["METRICS", "TRACES", "GrpcSender"]
+__all__ = ["METRICS", "TRACES", "GrpcSender", "hearing_session"]
 
 METRICS = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export"
 TRACES = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
@@ -40,8 +42,8 @@ class GrpcSender:
         self._timeout_s = timeout_s
         self._channel: Any = None
 
-    def send(self, method: str, data: bytes) -> None:
-        """Send one message. Raises RetryableError or PermanentError with the status."""
+    def send(self, method: str, data: bytes) -> bytes:
+        """Send one message, return the answer. Raises RetryableError or PermanentError with the status."""
         with importing():
             import grpc
 
@@ -49,12 +51,15 @@ class GrpcSender:
             self._channel = self._open(grpc)
         ask = self._channel.unary_unary(method, request_serializer=None, response_deserializer=None)
         try:
-            ask(data, timeout=self._timeout_s, metadata=self._metadata, compression=grpc.Compression.Gzip)
+            answer: bytes = ask(
+                data, timeout=self._timeout_s, metadata=self._metadata, compression=grpc.Compression.Gzip
+            )
         except grpc.RpcError as error:
             code = error.code().name
             told = f"{self._endpoint} did not take the data: {code} {error.details()}"
             kind = RetryableError if code in _RETRYABLE else PermanentError
             raise kind(told) from None
+        return answer
 
     def close(self) -> None:
         """Close the channel."""
@@ -68,3 +73,24 @@ class GrpcSender:
         if parts.scheme == "https":
             return grpc.secure_channel(target, grpc.ssl_channel_credentials())
         return grpc.insecure_channel(target)
+
+
+def hearing_session(hear: Heard) -> Any:
+    """Return a `requests` session that hands the body of each answer that said yes to `hear`.
+
+    A redirection is an error: it is not followed, and OpenTelemetry's exporters would take it for a yes.
+    """
+    with importing():
+        import requests
+
+    def answered(response: requests.Response, **_: object) -> None:
+        if 200 <= response.status_code < 300:
+            hear(response.content)
+        elif 300 <= response.status_code < 400:
+            place = response.headers.get("location", "nowhere")
+            response.close()
+            raise PermanentError(f"it redirects to {place}; set the endpoint to where data is taken")
+
+    session = requests.Session()
+    session.hooks["response"].append(answered)
+    return session

@@ -5,14 +5,25 @@ import http.server
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
+    ExportMetricsServiceRequest,
+    ExportMetricsServiceResponse,
+)
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTraceServiceRequest,
+    ExportTraceServiceResponse,
+)
 
 
 class Taken:
-    """What a receiver took. `away` has it refuse, to be tried again; `never` to be given up."""
+    """What a receiver took. `away` has it refuse, to be tried again; `never` to be given up.
+
+    `partial` is (how many points or spans it refuses of what it takes, its words). `moved` is where it redirects to.
+    """
 
     def __init__(self):
+        self.partial = None
+        self.moved = None
         self.away = False
         self.never = False
         self.metrics = []
@@ -40,10 +51,18 @@ class Taken:
         return found
 
     def take(self, path, body):
+        """Keep what came; return the body of the answer."""
+        rejected, words = self.partial or (0, "")
         if path.endswith("/v1/metrics"):
             self.metrics.append(ExportMetricsServiceRequest.FromString(body))
+            partial = {"rejected_data_points": rejected, "error_message": words}
+            answer = ExportMetricsServiceResponse(partial_success=partial)
         else:
             self.traces.append(ExportTraceServiceRequest.FromString(body))
+            partial = {"rejected_spans": rejected, "error_message": words}
+            answer = ExportTraceServiceResponse(partial_success=partial)
+        # Without `partial` the field is there and empty, as some receivers send it.
+        return answer.SerializeToString()
 
 
 def attributes(items):
@@ -61,12 +80,15 @@ class HttpReceiver(Taken):
             def do_POST(self):
                 body = gzip.decompress(self.rfile.read(int(self.headers["content-length"])))
                 receiver.metadata = {name.lower(): value for name, value in self.headers.items()}
-                refused = receiver.away or receiver.never
-                if not refused:
-                    receiver.take(self.path, body)
-                self.send_response(503 if receiver.away else 400 if receiver.never else 200)
-                self.send_header("content-length", "0")
+                status = 503 if receiver.away else 400 if receiver.never else 307 if receiver.moved else 200
+                answer = receiver.take(self.path, body) if status == 200 else b""
+                self.send_response(status)
+                if receiver.moved:
+                    self.send_header("location", receiver.moved)
+                self.send_header("content-type", "application/x-protobuf")
+                self.send_header("content-length", str(len(answer)))
                 self.end_headers()
+                self.wfile.write(answer)
 
             def log_message(self, *_):
                 pass
@@ -101,8 +123,7 @@ class GrpcReceiver(Taken):
                         context.abort(grpc.StatusCode.UNAVAILABLE, "away")
                     if receiver.never:
                         context.abort(grpc.StatusCode.INVALID_ARGUMENT, "never")
-                    receiver.take(path, body)
-                    return b""
+                    return receiver.take(path, body)
 
                 return grpc.unary_unary_rpc_method_handler(answer)
 
