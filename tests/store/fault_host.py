@@ -28,6 +28,7 @@ from pathlib import Path
 
 import alembic.command  # noqa: F401 - imported once, before the forks
 import ninesight_store.backend_sqlite
+import numpy.ma  # noqa: F401 - numpy imports it at first use: a tenth of a second in every child
 from histories import SETTINGS, History
 from ninesight_store import LocalStore, RetryableError, backup, restore
 
