@@ -152,7 +152,7 @@ def ingest(folder: Path, hours: int, seed: int) -> Round:
         store.merge(START_MS + (hours + 6) * HOUR_MS)
         merge_s = time.perf_counter() - started
         queries |= {f"{name} merged": ms for name, ms in measure_queries(store, hours).items()}
-        stat = store.stat()
+        stat = store.stat(payload=True)
         assert stat.sealed_samples == samples, (stat, samples)
         assert stat.sealed_points == HISTOGRAMS * len(laps), stat
     # The file holds histograms too; they are taken off by their payload.

@@ -61,7 +61,7 @@ def fill(folder: Path, hours: int, seed: int, address: str) -> tuple[int, int, i
         started = time.perf_counter()
         store.merge(START_MS + (hours + 6) * HOUR_MS)
         spent += time.perf_counter() - started
-        stat = store.stat()
+        stat = store.stat(payload=True)
         assert stat.sealed_samples == SERIES * 360 * hours, stat
     writer.close()
     settled(address)

@@ -67,9 +67,9 @@ class StoreStat:
     chunks: int
     sealed_samples: int
     sealed_points: int
-    sealed_bytes: int
-    """Compressed float samples: what `sealed_samples` occupy as payload."""
-    sealed_points_bytes: int
+    sealed_bytes: int | None
+    """Compressed float samples: what `sealed_samples` occupy as payload; None where it was not asked for."""
+    sealed_points_bytes: int | None
     size_bytes: int
     """The database on the disk, write-ahead log and free pages included."""
     free_bytes: int

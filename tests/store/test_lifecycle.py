@@ -25,6 +25,7 @@ from ninesight_store import (
 from ninesight_store.schema import hot
 from ninesight_store.testing import Point, batch_of, samples_of
 from pydantic import ValidationError
+from sqlalchemy import event
 
 HOUR_MS = 3_600_000
 SETTINGS = StoreSettings(seal_after_ms=0, retention_ms=10 * HOUR_MS)
@@ -110,7 +111,12 @@ def test_stat_tells_what_is_there(url):
         assert (stat.series, stat.hot_rows, stat.hot_samples, stat.hot_points) == (2, 2, 60, 1)
         assert (stat.chunks, stat.sealed_samples, stat.sealed_points) == (1, 60, 0)
         assert (stat.oldest_ms, stat.newest_ms) == (0, HOUR_MS + 59 * 60_000)
-        assert 0 < stat.sealed_bytes < 60 * 16
+        assert (stat.sealed_bytes, stat.sealed_points_bytes) == (None, None), (
+            "that takes a look at every chunk"
+        )
+        payload = store.stat(payload=True)
+        assert 0 < payload.sealed_bytes < 60 * 16
+        assert payload.sealed_points_bytes == 0
         assert stat.size_bytes >= 4096
         assert (stat.counters["samples_written"], stat.counters["rows_sealed"]) == (121, 1)
 
@@ -252,6 +258,27 @@ def test_the_newest_metadata_wins_over_a_restart(url):
             store.write(batch_of({}, [Metadata("m", "gauge", "seconds", text)]))
     with LocalStore(url) as store:
         assert list(store.metadata()) == [Metadata("m", "gauge", "seconds", "new")]
+
+
+def test_stat_reads_indexes_alone(tmp_path):
+    """What a status page asks for costs the same however many bytes the chunks hold: no table is read for it."""
+    with LocalStore(tmp_path / "store.db", SETTINGS) as store:
+        filled(store, range(2))
+        asked = []
+        event.listen(
+            store._database.backend.reader(), "before_cursor_execute", lambda *seen: asked.append(seen[2])
+        )
+        store.stat()
+        with store._database.reading() as connection:
+            plans = {
+                row[3]
+                for text in asked
+                if text.startswith("SELECT") and "GROUP BY" in text
+                for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}")
+                if row[3].startswith("SCAN")
+            }
+    assert {plan.split()[1] for plan in plans} == {"store_hot", "store_chunks"}
+    assert all("COVERING INDEX" in plan for plan in plans), plans
 
 
 def test_of_two_writers_the_last_metadata_wins(url):

@@ -281,8 +281,10 @@ def _stat_lines(found: StoreStat) -> Iterator[tuple[str, str]]:
         f"{found.hot_points + found.sealed_points:,} ({found.hot_points:,} not compressed yet)",
     )
     yield "exemplars", f"{found.exemplars:,}"
-    if found.sealed_samples:
-        yield "bytes a sample", f"{found.sealed_bytes / found.sealed_samples:.2f} compressed"
+    held = found.hot_samples + found.sealed_samples + found.hot_points + found.sealed_points
+    if held:
+        used = found.size_bytes - found.free_bytes
+        yield "bytes a sample", f"{used / held:.2f} on the disk, points and everything else included"
     yield "rows, chunks", f"{found.hot_rows:,}, {found.chunks:,}"
     yield "on the disk", f"{_bytes(found.size_bytes)}, {_bytes(found.free_bytes)} of it free"
     yield "oldest", _time(found.oldest_ms)
