@@ -7,16 +7,19 @@ from pathlib import Path
 
 import uvicorn
 from ninesight_query import LocalEngine
-from ninesight_query.http import routes
+from ninesight_query.http import Direct, routes
 from ninesight_store import LocalStore
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 
 
 def main() -> None:
     path, port, now_ms = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
     store = LocalStore(path)
     engine = LocalEngine(store, now_ms=lambda: now_ms)
-    app = Starlette(routes=routes(engine, now_ms=lambda: now_ms))
+    api = routes(engine, now_ms=lambda: now_ms)
+    # As `ninesight up` serves it.
+    app = Starlette(routes=api, middleware=[Middleware(Direct, routes=api)])
     uvicorn.run(
         app, host="127.0.0.1", port=port, log_level="warning", access_log=False, timeout_keep_alive=600
     )

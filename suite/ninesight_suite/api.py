@@ -39,9 +39,8 @@ def api_app(suite: Suite, *, token: str, now_ms: Callable[[], int]) -> Starlette
         *suite.collector.routes(),
         Route("/", _home),
     ]
-    return Starlette(
-        routes=routes, middleware=_middleware(suite, token), exception_handlers={404: _not_found}
-    )
+    middleware = [*_middleware(suite, token), Middleware(query_http.Direct, routes=routes)]
+    return Starlette(routes=routes, middleware=middleware, exception_handlers={404: _not_found})
 
 
 def _middleware(suite: Suite, token: str) -> list[Middleware]:

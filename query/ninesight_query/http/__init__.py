@@ -2,6 +2,7 @@
 
 from ninesight_query.http.api import routes
 from ninesight_query.http.cardinality import CardinalityCounter, Head
+from ninesight_query.http.direct import Direct
 from ninesight_query.http.guard import OPEN_PATHS, BearerGuard
 from ninesight_query.http.handler import Answering, Asked
 from ninesight_query.http.pool import EnginePool
@@ -14,6 +15,7 @@ __all__ = [
     "Asked",
     "BearerGuard",
     "CardinalityCounter",
+    "Direct",
     "EnginePool",
     "Head",
     "HttpSettings",

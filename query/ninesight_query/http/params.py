@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Sequence
-from urllib.parse import parse_qsl
+from functools import lru_cache
+from urllib.parse import unquote_plus
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Receive, Scope
@@ -21,6 +22,9 @@ __all__ = ["Params", "read_params"]
 
 _FORM = "application/x-www-form-urlencoded"
 _WHOLE = re.compile(r"[+-]?[0-9]{1,18}", re.ASCII)
+_TEXTS_MAX = 4_096
+_TEXT_LENGTH_MAX = 2_000
+"""Longer texts are not remembered, in characters."""
 _ON = frozenset({"1", "t", "T", "true", "TRUE", "True"})
 _OFF = frozenset({"0", "f", "F", "false", "FALSE", "False"})
 
@@ -30,6 +34,10 @@ class Params:
 
     def __init__(self, pairs: Sequence[tuple[str, str]], *, selectors_max: int = 200) -> None:
         self._pairs = pairs
+        self._firsts: dict[str, str] = {}
+        for name, value in pairs:
+            if value:
+                self._firsts.setdefault(name, value)
         self._selectors_max = selectors_max
 
     def all(self, name: str) -> tuple[str, ...]:
@@ -38,7 +46,7 @@ class Params:
 
     def first(self, name: str) -> str:
         """Return the first value that is not empty, else ""."""
-        return next((value for value in self.all(name) if value), "")
+        return self._firsts.get(name, "")
 
     def required(self, name: str) -> str:
         """Return a parameter that must be there."""
@@ -140,9 +148,26 @@ async def _body(request: Request, bytes_max: int, timeout_s: float) -> bytes:
     return b"".join(chunks)
 
 
+def _decoded(text: str) -> str:
+    return unquote_plus(text, errors="strict")
+
+
+_remembered = lru_cache(_TEXTS_MAX)(_decoded)
+"""The same queries come again and again, at other times: taking them apart costs more than looking them up."""
+
+
 def _pairs(text: str, fields_max: int) -> list[tuple[str, str]]:
+    """Take an URL-encoded form apart: `urllib.parse.parse_qsl` that remembers texts and keeps blank values."""
     try:
-        return parse_qsl(text, keep_blank_values=True, max_num_fields=fields_max, errors="strict")
+        if text.count("&") >= fields_max:
+            raise ValueError("Max number of fields exceeded")
+        out = []
+        for field in text.split("&"):
+            if field:
+                name, _, value = field.partition("=")
+                decoded = _remembered if len(field) <= _TEXT_LENGTH_MAX else _decoded
+                out.append((decoded(name), decoded(value)))
+        return out
     except (ValueError, UnicodeDecodeError) as error:
         raise ParseError(
             f"parameters must be URL-encoded UTF-8, at most {fields_max} of them, got something else ({error})"

@@ -1,0 +1,38 @@
+"""The API's fixed paths without a walk through all routes: `Middleware(Direct, routes=routes(engine))`.
+
+Starlette tries the routes one after another and wraps each request into layers that find errors; an `Endpoint` knows
+its errors itself. What is not exactly one of its paths and methods is passed on, so that nothing is answered otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from ninesight_query.http.handler import Endpoint
+
+__all__ = ["Direct"]
+
+
+class Direct:
+    """ASGI middleware, the last one before the routes."""
+
+    def __init__(self, app: ASGIApp, routes: Iterable[BaseRoute]) -> None:
+        self._app = app
+        self._endpoints: dict[tuple[str, str], Endpoint] = {}
+        for route in routes:
+            if isinstance(route, Route) and isinstance(route.endpoint, Endpoint) and "{" not in route.path:
+                for method in route.methods or ():
+                    # The first of several routes is the one that answers.
+                    self._endpoints.setdefault((method, route.path), route.endpoint)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer what has a fixed path, pass on everything else."""
+        if scope["type"] == "http" and not scope.get("root_path"):
+            endpoint = self._endpoints.get((scope["method"], scope["path"]))
+            if endpoint is not None:
+                await endpoint(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
