@@ -31,6 +31,7 @@ from ninesight_store.contract import (
 from ninesight_store.cover import Cover
 from ninesight_store.damage import Damage
 from ninesight_store.errors import (
+    Amount,
     FullError,
     LateError,
     MatcherError,
@@ -58,6 +59,7 @@ __all__ = [
     "ROLLUP_MS",
     "STALE_BITS",
     "STALE_NAN",
+    "Amount",
     "BackupReport",
     "Batch",
     "Columns",

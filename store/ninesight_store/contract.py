@@ -259,7 +259,7 @@ class Sink(Protocol):
 
         Raises RetryableError (nothing was kept, send the same again) or PermanentError (never
         acceptable; says what was refused and why). A LateError is a PermanentError about some samples
-        only: they are older than the store takes, the others of the batch are kept. The same sample twice is harmless: for one
+        only: they are older than its `oldest_ms`, the others of the batch are kept. The same sample twice is harmless: for one
         series and timestamp the sample written last wins. So is an exemplar twice; exemplars come in any
         order, and one that cannot be kept is left out and counted, never a reason to refuse its batch.
         """

@@ -11,7 +11,10 @@ StoreError
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 __all__ = [
+    "Amount",
     "FullError",
     "LateError",
     "MatcherError",
@@ -20,6 +23,16 @@ __all__ = [
     "StoreError",
     "StoreFormatError",
 ]
+
+
+class Amount(NamedTuple):
+    """How much of a batch, by kind."""
+
+    samples: int
+    """Float samples."""
+    points: int
+    """Native histograms."""
+    exemplars: int
 
 
 class StoreError(Exception):
@@ -43,11 +56,20 @@ class PermanentError(StoreError):
 
 
 class LateError(PermanentError):
-    """`refused` samples were older than the window; `kept` others of the batch are on the disk."""
+    """What was older than `oldest_ms` was refused; everything else of the batch is on the disk.
 
-    def __init__(self, message: str, *, refused: int, kept: int) -> None:
-        super().__init__(message, refused=refused)
-        self.kept = kept
+    A sample of the batch is among the refused ones if, and only if, its timestamp is below `oldest_ms`. Exemplars
+    are never a reason to refuse: those that went with the others are told in `late`, not counted in `refused`.
+    """
+
+    def __init__(self, message: str, *, late: Amount, fresh: Amount, oldest_ms: int) -> None:
+        super().__init__(message, refused=late.samples + late.points)
+        self.late, self.fresh, self.oldest_ms = late, fresh, oldest_ms
+
+    @property
+    def kept(self) -> int:
+        """Samples and points that are on the disk."""
+        return self.fresh.samples + self.fresh.points
 
 
 class MatcherError(StoreError):

@@ -7,26 +7,29 @@ from dataclasses import replace
 import numpy as np
 
 from ninesight_store.contract import Batch, ExemplarColumns
+from ninesight_store.errors import Amount
 from ninesight_store.histograms import take_histograms
 
-__all__ = ["without_late"]
+__all__ = ["amount_of", "without_late"]
 
 
-def without_late(batch: Batch, oldest_ms: int) -> tuple[Batch, int]:
-    """Return the batch without what is older than `oldest_ms`, and how many samples and points that were.
+def amount_of(batch: Batch) -> Amount:
+    """Return how much a batch holds of each kind."""
+    return Amount(len(batch.timestamps), len(batch.histograms), len(batch.exemplars))
 
-    Late exemplars go too; they are not counted here, as they never are a reason to refuse.
-    """
+
+def without_late(batch: Batch, oldest_ms: int) -> Batch:
+    """Return the batch without what is older than `oldest_ms`: itself where nothing is."""
     points, exemplars = batch.histograms, batch.exemplars
     late = 0
     for times in (batch.timestamps, points.timestamps, exemplars.timestamps):
         late += len(times) and int(times.min()) < oldest_ms
     if not late:
-        return batch, 0
+        return batch
     kept = batch.timestamps >= oldest_ms
     kept_points = np.flatnonzero(points.timestamps >= oldest_ms)
     starts = batch.start_timestamps
-    fresh = replace(
+    return replace(
         batch,
         series_index=batch.series_index[kept],
         timestamps=batch.timestamps[kept],
@@ -35,7 +38,6 @@ def without_late(batch: Batch, oldest_ms: int) -> tuple[Batch, int]:
         histograms=take_histograms(points, kept_points),
         exemplars=_fresh(exemplars, oldest_ms),
     )
-    return fresh, len(batch) - len(fresh)
 
 
 def _fresh(exemplars: ExemplarColumns, oldest_ms: int) -> ExemplarColumns:

@@ -12,12 +12,12 @@ from ninesight_store.config import HOUR_MS, StoreSettings
 from ninesight_store.contract import Batch, SeriesTable
 from ninesight_store.counters import Counters
 from ninesight_store.database import Database
-from ninesight_store.errors import LateError, StoreError
+from ninesight_store.errors import Amount, LateError, StoreError
 from ninesight_store.exemplar_table import ExemplarWriter
 from ninesight_store.exemplars import fitting
 from ninesight_store.group_commit import GroupCommit, Pending
 from ninesight_store.hot import HotDraft, drafts_of
-from ninesight_store.late import without_late
+from ninesight_store.late import amount_of, without_late
 from ninesight_store.metadata_table import MetadataWriter
 from ninesight_store.moves import Moves
 from ninesight_store.registry import Registry
@@ -52,11 +52,12 @@ class Writer:
     def write(self, batch: Batch) -> None:
         """Keep a batch; it is on the disk when this returns. Raises PermanentError or RetryableError."""
         self._check(batch)
-        batch, late = self._timely(batch)
-        if late == 0 or len(batch) or batch.metadata or len(batch.exemplars):
-            self._commits.submit(Pending(batch, drafts_of(batch)))
+        fresh, oldest_ms = self._timely(batch)
+        late = len(batch) - len(fresh)
+        if late == 0 or len(fresh) or fresh.metadata or len(fresh.exemplars):
+            self._commits.submit(Pending(fresh, drafts_of(fresh)))
         if late:
-            self._refuse(late, len(batch))
+            self._refuse(batch, fresh, oldest_ms)
 
     def alone(self, work: Callable[[sa.Connection, Registry], None]) -> None:
         """Run `work` in a write transaction of its own; it is committed or leaves no trace."""
@@ -90,23 +91,29 @@ class Writer:
             raise
 
     def _timely(self, batch: Batch) -> tuple[Batch, int]:
+        """Return what of the batch is not too old, and the time before which anything is."""
         window = self._settings.late_ms_max
         if window is None:
             return batch, 0
-        fresh, late = without_late(batch, self._now_ms() - window)
+        oldest_ms = self._now_ms() - window
+        fresh = without_late(batch, oldest_ms)
         if gone := len(batch.exemplars) - len(fresh.exemplars):
             self._counters.add("exemplars_left_out", gone)
-        return fresh, late
+        return fresh, oldest_ms
 
-    def _refuse(self, late: int, kept: int) -> None:
-        self._counters.add("samples_refused", late)
-        self._counters.add("samples_refused_late", late)
+    def _refuse(self, batch: Batch, fresh: Batch, oldest_ms: int) -> None:
+        given, kept = amount_of(batch), amount_of(fresh)
+        late = Amount(*(all_of - some for all_of, some in zip(given, kept, strict=True)))
+        count = len(batch) - len(fresh)
+        self._counters.add("samples_refused", count)
+        self._counters.add("samples_refused_late", count)
         hours = (self._settings.late_ms_max or 0) / HOUR_MS
         raise LateError(
-            f"samples must be at most {hours:g} h old when they arrive, {late} were older and are refused, "
-            f"{kept} others were kept; raise store.late_max and store.retention, or check the sender's clock",
-            refused=late,
-            kept=kept,
+            f"samples must be at most {hours:g} h old when they arrive, {count} were older and are refused, "
+            f"{len(fresh)} others were kept; raise store.late_max and store.retention, or check the sender's clock",
+            late=late,
+            fresh=kept,
+            oldest_ms=oldest_ms,
         )
 
     def _commit_or_forget(self, group: list[Pending]) -> None:

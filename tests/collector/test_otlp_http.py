@@ -11,6 +11,7 @@ import pytest
 from google.rpc.status_pb2 import Status
 from ninesight_collector import Counters
 from ninesight_collector.otlp import OtlpSettings, routes
+from ninesight_store import LocalStore, StoreSettings
 from ninesight_store.contract import labels_of
 from ninesight_store.errors import PermanentError, RetryableError
 from ninesight_store.testing import RecordingSink
@@ -242,6 +243,30 @@ def test_a_sink_that_never_will_is_a_400(bench):
     assert answer.status_code == 400
     assert "retry-after" not in answer.headers
     assert b.counters.get("rejected_samples_total", source="otlp", reason="sink") == 1
+
+
+def test_points_past_the_stores_window_are_counted_as_points(bench, tmp_path):
+    """A histogram that comes too late is one rejected point, though it is many samples; the others are kept."""
+    settings = StoreSettings(retention_ms=7_200_000, late_ms_max=3_600_000)
+    request = gauge_request()
+    metric = request.resource_metrics[0].scope_metrics[0].metrics.add(name="latency")
+    metric.histogram.aggregation_temporality = 2
+    for minutes in (0, 61, 90):
+        taken_ns = (NOW_MS - minutes * 60_000) * 1_000_000
+        metric.histogram.data_points.add(
+            time_unix_nano=taken_ns, explicit_bounds=[1.0, 2.0], bucket_counts=[1, 2, 3], sum=9.0, count=6
+        )
+    with LocalStore(tmp_path / "s.db", settings=settings, now_ms=lambda: NOW_MS) as store:
+        with bench(store) as b:
+            answer = b.post(request.SerializeToString())
+        assert len(store.select([], 0, NOW_MS).timestamps) == 1 + 5
+    partial = ExportMetricsServiceResponse.FromString(answer.content).partial_success
+    assert partial.rejected_data_points == 2
+    assert (
+        "2 refused: samples must be at most 1 h old when they arrive, 10 were older" in partial.error_message
+    )
+    assert b.counters.get("rejected_samples_total", source="otlp", reason="late") == 10
+    assert b.counters.get("received_samples_total", source="otlp") == 6
 
 
 class HeldSink(RecordingSink):

@@ -457,19 +457,24 @@ def test_start_timestamps_arrive(bench):
 
 
 def test_samples_past_the_stores_window_are_refused_and_the_rest_is_kept(bench, tmp_path):
-    """The late window of the store is a partial write: 400, the headers say what was kept, and it is."""
+    """The late window of the store is a partial write: 400, the headers say exactly what was kept, and it is."""
     settings = StoreSettings(retention_ms=7_200_000, late_ms_max=3_600_000)
     with LocalStore(f"sqlite:///{tmp_path / 's.db'}", settings=settings, now_ms=lambda: NOW_MS) as store:
         request = filled(request_v1(), integer=True)
         for one, hours in zip(request.timeseries, (0.5, 0, 2), strict=True):
             for sample in one.samples:
                 sample.timestamp = int(NOW_MS - hours * 3_600_000)
+        # The second exemplar is too old, though it is newer than the sample that is.
+        for hours in (0.5, 1.5):
+            one = request.timeseries[0].exemplars.add(value=1.0, timestamp=int(NOW_MS - hours * 3_600_000))
+            one.labels.add(name="trace_id", value=f"t{hours}")
         with bench(store) as b:
             answer = b.post(request)
         assert answer.status_code == 400, answer.text
         assert "1 refused: samples must be at most 1 h old" in answer.text
-        assert written(answer) == (1, 1, 0)
+        assert written(answer) == (1, 1, 1)
         assert b.counters.get("rejected_samples_total", source="remote_write", reason="late") == 1
         assert b.counters.get("received_samples_total", source="remote_write") == 2
         columns = store.select([], 0, NOW_MS + 1)
         assert (len(columns.timestamps), len(columns.histograms)) == (1, 1)
+        assert [len(traces.exemplars) for traces in store.exemplars([[]], 0, NOW_MS + 1)] == [1]

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from ninesight_store import FullError, LateError, LocalStore, PermanentError, StoreSettings, labels_of
+from ninesight_store import Amount, FullError, LateError, LocalStore, PermanentError, StoreSettings, labels_of
 from ninesight_store.testing import Point, batch_of, exemplars_of, samples_of
 
 HOUR_MS = 3_600_000
@@ -48,6 +48,9 @@ def test_older_samples_are_refused_and_the_rest_is_kept(store):
     with pytest.raises(LateError) as caught:
         store.write(batch)
     assert (caught.value.refused, caught.value.kept) == (3, 3)
+    assert caught.value.late == Amount(samples=2, points=1, exemplars=1)
+    assert caught.value.fresh == Amount(samples=2, points=1, exemplars=1)
+    assert caught.value.oldest_ms == NOW - 2 * HOUR_MS
     words = "at most 2 h old when they arrive, 3 were older and are refused, 3 others were kept; raise store.late_max"
     assert words in str(caught.value)
     got = store.select([], *EVER)

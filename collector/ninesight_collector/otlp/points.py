@@ -41,6 +41,8 @@ class Target:
     settings: OtlpSettings
     resource: dict[str, str] = field(default_factory=dict)
     now_ms: int = 0
+    times_ms: list[int] = field(default_factory=list)
+    """When each point was taken that went there."""
 
 
 @dataclass(frozen=True, slots=True)

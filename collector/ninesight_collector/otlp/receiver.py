@@ -119,7 +119,8 @@ class Receiver:
         except LateError as error:
             # The others are on the disk: a partial success, not to be sent again.
             self._counters.add("rejected_samples_total", error.refused, source="otlp", reason="late")
-            translated.refusals.add("late", str(error), error.refused)
+            late = translated.points_before(error.oldest_ms)
+            translated.refusals.add("late", str(error), late)
             self._done(error.kept, translated.refusals)
             return accepted(translated.refusals, kind)
         except PermanentError as error:

@@ -75,18 +75,24 @@ class Translated:
     refusals: Refusals
     exemplars_left_out: Mapping[str, int] = field(default_factory=dict)
     """By reason; their points are kept."""
+    times_ms: list[int] = field(default_factory=list)
+    """When each point of the batch was taken: one point may be many samples, all of its own time."""
+
+    def points_before(self, time_ms: int) -> int:
+        """Return how many points are older than that."""
+        return sum(1 for taken_ms in self.times_ms if taken_ms < time_ms)
 
 
 def translate(request: ExportMetricsServiceRequest, settings: OtlpSettings, now_ms: int) -> Translated:
     """Return the samples of a request and what of it was refused. Never raises for its content."""
-    builder, refusals = BatchBuilder(), Refusals()
+    builder, refusals, times = BatchBuilder(), Refusals(), list[int]()
     for resource in request.resource_metrics:
         labels = resource_labels(resource.resource, settings)
         for scope in resource.scope_metrics:
             for metric in scope.metrics:
-                _translate_metric(metric, Target(builder, settings, labels, now_ms), refusals)
+                _translate_metric(metric, Target(builder, settings, labels, now_ms, times), refusals)
     left_out = builder.exemplars.take_left_out()
-    return Translated(builder.batch(now_ms), refusals, left_out)
+    return Translated(builder.batch(now_ms), refusals, left_out, times)
 
 
 def _translate_metric(metric: Metric, target: Target, refusals: Refusals) -> None:
@@ -133,6 +139,8 @@ def _each(
             add(name, point, target)
         except PointError as error:
             refusals.add(error.reason, f'{error} (metric "{name[:200]}")')
+        else:
+            target.times_ms.append(point.time_unix_nano // 1_000_000)
 
 
 def _metric_problem(metric: Metric, kind: str) -> tuple[str, str] | None:

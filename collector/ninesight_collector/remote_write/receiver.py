@@ -12,12 +12,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import NamedTuple
 
 import anyio.to_thread
-import numpy as np
 from ninesight_store.contract import Batch, Sink
-from ninesight_store.errors import LateError, PermanentError, RetryableError
+from ninesight_store.errors import Amount, LateError, PermanentError, RetryableError
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
@@ -42,15 +40,7 @@ _KEY = "remote_write_receiver.body_bytes_max"
 _VERSIONS = {"prometheus.WriteRequest": 1, "io.prometheus.write.v2.Request": 2}
 
 
-class Kept(NamedTuple):
-    """How much of a request is on the disk."""
-
-    samples: int
-    histograms: int
-    exemplars: int
-
-
-_NOTHING = Kept(0, 0, 0)
+_NOTHING = Amount(0, 0, 0)
 
 
 class WriteReceiver:
@@ -130,7 +120,7 @@ class WriteReceiver:
         except LateError as error:
             self._counters.add("rejected_samples_total", error.refused, source="remote_write", reason="late")
             refusals.add("late", str(error), error.refused)
-            return self._done(_kept_of(batch, error), refusals)
+            return self._done(error.fresh, refusals)
         except PermanentError as error:
             self._counters.add("rejected_samples_total", len(batch), source="remote_write", reason="sink")
             self._error = str(error)
@@ -145,8 +135,8 @@ class WriteReceiver:
             return _later("the samples could not be kept; send the same again")
         return self._done(_all_of(batch), refusals)
 
-    def _done(self, kept: Kept, refusals: Refusals) -> Response:
-        samples = kept.samples + kept.histograms
+    def _done(self, kept: Amount, refusals: Refusals) -> Response:
+        samples = kept.samples + kept.points
         self._counters.add("received_samples_total", samples, source="remote_write")
         self._last_ms = self._now_ms()
         self._error = refusals.text()
@@ -187,20 +177,11 @@ def routes(
     return [Route(PATH, WriteReceiver(sink, settings, counters, now_ms).answer, methods=["POST"])]
 
 
-def _all_of(batch: Batch) -> Kept:
-    return Kept(len(batch.timestamps), len(batch.histograms), len(batch.exemplars))
+def _all_of(batch: Batch) -> Amount:
+    return Amount(len(batch.timestamps), len(batch.histograms), len(batch.exemplars))
 
 
-def _kept_of(batch: Batch, error: LateError) -> Kept:
-    """Return what is left of a batch without the `refused` oldest of its samples."""
-    times = np.sort(np.concatenate((batch.timestamps, batch.histograms.timestamps)))
-    newest = times[min(error.refused, len(times)) - 1]
-    samples = int((batch.timestamps > newest).sum())
-    exemplars = int((batch.exemplars.timestamps > newest).sum())
-    return Kept(samples, error.kept - samples, exemplars)
-
-
-def _written(kept: Kept) -> dict[str, str]:
+def _written(kept: Amount) -> dict[str, str]:
     """Return the headers that say what was kept: a sender tells 2.0 from 1.0 by them."""
     names = ("Samples", "Histograms", "Exemplars")
     return {
