@@ -87,12 +87,12 @@ class PostgresServer:
             autocommit=True,
         )
 
-    def url(self):
-        """Return the address of a new database."""
+    def url(self, template="template0"):
+        """Return the address of a new database, a copy of `template`."""
         self._databases += 1
         name = f"suite{self._databases}"
         with self.connect("postgres") as connection:
-            connection.execute(f"CREATE DATABASE {name} TEMPLATE template0")
+            connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
         return f"postgresql+psycopg://keeper:{_ENCODED}@127.0.0.1:{self.port}/{name}"
 
     def _run(self, name, *arguments):
