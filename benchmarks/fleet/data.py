@@ -255,6 +255,30 @@ class Hour:
         rows = np.tile(np.arange(series, dtype=np.int32), ticks)
         return Batch(self.fleet.table, rows, self.times.ravel().astype(np.int64), self.values.ravel())
 
+    def histograms(self) -> HistogramColumns:
+        """Return all native histograms of the hour, for the same use."""
+        fleet = self.fleet
+        ticks, held, _ = self.points.shape
+        number = ticks * held
+        zeros = np.zeros(number)
+        rows = np.arange(fleet.series, fleet.series + held, dtype=np.int32)
+        counts = self.points.reshape(number, BUCKETS)
+        return HistogramColumns(
+            series=np.tile(rows, ticks),
+            timestamps=self.target_times[:, fleet.histogram_target].ravel().astype(np.int64),
+            schema=np.full(number, 3, np.int32),
+            hint=np.zeros(number, np.int32),
+            count=counts.sum(axis=1),
+            sum=self.sums.ravel(),
+            zero_threshold=zeros,
+            zero_count=zeros,
+            positive_offsets=np.arange(number + 1, dtype=np.int64) * BUCKETS,
+            positive_index=np.tile(np.arange(FIRST_BUCKET, FIRST_BUCKET + BUCKETS, dtype=np.int32), number),
+            positive_count=counts.ravel(),
+            negative_offsets=np.zeros(number + 1, np.int64),
+            bounds_offsets=np.zeros(number + 1, np.int64),
+        )
+
     def batches(self) -> Iterator[Batch]:
         """Yield one batch a tick."""
         fleet, times = self.fleet, self.times

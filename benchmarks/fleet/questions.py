@@ -42,9 +42,13 @@ class Question:
 
 
 def long_questions(days: int) -> list[Question]:
-    """Return what is asked of weeks: 1,000 points drawn from all of it, and sums over it."""
+    """Return what is asked of weeks: at least 1,000 points drawn from all of it, and sums over it.
+
+    Steps are whole quarters of an hour, as people choose them; one is not.
+    """
     span_s = days * 86_400
-    step_s = span_s // 1000
+    odd_s = span_s // 1000
+    step_s = max(900, odd_s // 900 * 900)
     drawn = {
         "rates": "sum by (model) (rate(model_requests_total[1h]))",
         "means": "avg by (instance) (avg_over_time(gpu_utilization_ratio[1h]))",
@@ -58,6 +62,7 @@ def long_questions(days: int) -> list[Question]:
         "least": f"min_over_time(up[{days}d])",
     }
     asked = [Question(f"{name} over {days} d", query, span_s, step_s) for name, query in drawn.items()]
+    asked.append(Question(f"rates over {days} d by {odd_s} s", drawn["rates"], span_s, odd_s))
     return asked + [Question(f"{name} of {days} d", query) for name, query in summed.items()]
 
 
