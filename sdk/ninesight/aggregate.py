@@ -40,7 +40,7 @@ class Aggregator:
         """Add everything buffered to the totals; return the length of the longest buffer seen."""
         with self.lock:
             calls: dict[Point, list[float]] = defaultdict(list)
-            lanes: list[tuple[Lane, list[float], list[int]]] = []
+            lanes: list[tuple[ModelSeries, list[float], list[int]]] = []
             stages: dict[tuple[ModelSeries, str], list[float]] = defaultdict(list)
             events: list[Event] = []
             longest = 0
@@ -52,14 +52,14 @@ class Aggregator:
                     calls[slot.point] += taken
                     self.taken += len(taken)
                     longest = max(longest, len(taken))
-                for lane in buffer.lanes[:]:
-                    longest = max(longest, self._take_lane(lane, lanes, stages))
                 more = take(buffer.events)
                 events += more
                 self.taken += len(more)
                 longest = max(longest, len(more))
                 if dead:
                     self._buffers.forget_dead(buffer)
+            for series, lane in self._buffers.lanes.copy().items():
+                longest = max(longest, self._take_lane(series, lane, lanes, stages))
             self._buffers.balance()
             self._count_calls(calls)
             self._count_lanes(lanes)
@@ -77,27 +77,28 @@ class Aggregator:
 
     def _take_lane(
         self,
+        series: ModelSeries,
         lane: Lane,
-        lanes: list[tuple[Lane, list[float], list[int]]],
+        lanes: list[tuple[ModelSeries, list[float], list[int]]],
         stages: dict[tuple[ModelSeries, str], list[float]],
     ) -> int:
         """Take what waits in a lane; return the length of its longest list."""
         values = take(lane.values)
-        lanes.append((lane, values, take(lane.extra)))
+        lanes.append((series, values, take(lane.extra)))
         self.taken += len(values)
         longest = len(values)
-        for stage, waiting in list(lane.stages.items()):
+        for stage, waiting in lane.stages.copy().items():
             taken = take(waiting)
-            stages[lane.series, stage] += taken
+            stages[series, stage] += taken
             self.taken += len(taken)
             longest = max(longest, len(taken))
         return longest
 
-    def _count_lanes(self, lanes: list[tuple[Lane, list[float], list[int]]]) -> None:
-        for lane, durations, extra in lanes:
+    def _count_lanes(self, lanes: list[tuple[ModelSeries, list[float], list[int]]]) -> None:
+        for series, durations, extra in lanes:
             if durations or extra:
                 self.recorded += len(durations)
-                self._guard(lane.series.record, "ok", "model", durations, len(durations) + sum(extra))
+                self._guard(series.record, "ok", "model", durations, len(durations) + sum(extra))
 
     def _count_events(self, events: list[Event], stages: dict[tuple[ModelSeries, str], list[float]]) -> None:
         requests: dict[tuple[ModelSeries, str, str], list[float]] = defaultdict(list)

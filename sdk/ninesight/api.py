@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from _thread import get_ident
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
@@ -15,8 +16,7 @@ from ninesight.models import ModelHandle
 from ninesight.observe import instrument
 from ninesight.own import CounterMetric, GaugeMetric, HistogramMetric
 from ninesight.runtime import Runtime
-from ninesight.stages import Stage
-from ninesight.started import RUNNING
+from ninesight.stages import Stage, stage_of
 from ninesight.targets import Target, Told, check_told
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ on_fork(RUNTIME.after_fork)
 
 _NO_CALL = NoCall()
 _BUFFERS = RUNTIME.buffers
-_NEW_STAGE = Stage.__new__
+_FLIGHTS = RUNTIME.flights
 
 
 def configure(
@@ -161,22 +161,21 @@ def stage(name: str) -> Stage:
     if _BUFFERS.keeper is not None:
         # The call that runs now must be an object: its trace has its stages as children.
         call = running_call(_BUFFERS)
-        return Stage(name, None if call is None else call.series, call)
-    # What `running_series` and `Stage` do, without their frames: a stage costs little more than its frames.
-    found = RUNNING.get()
-    stage = _NEW_STAGE(Stage)
+        return stage_of(name, None if call is None else call.series, call)
+    # What `running_series` and `stage_of` do, without their frames: a stage costs little more than its frames.
+    mark = _FLIGHTS.get()
+    stage = Stage()
     stage.name = name
     stage.duration_s = stage.call = stage.series = None
-    stage.started_at = 0.0
     latest = -1.0
-    if found is not None and not found.finished:
-        stage.series = found.series if found.call is None else found.call.series
-        latest = found.started_at
-    try:
-        slots = _BUFFERS.local.slots
-    except AttributeError:
-        return stage
-    for slot in slots:
+    if mark is not None:
+        entry = _FLIGHTS.started.get(id(mark))
+        if entry is None or _FLIGHTS.asked:
+            stage.series = running_series(_BUFFERS)
+            return stage
+        stage.series = entry[0].series
+        latest = entry[1]
+    for slot in _BUFFERS.slots_of.get(get_ident(), ()):
         start = slot.start
         if start is not None and latest <= start:
             latest = start

@@ -10,7 +10,7 @@ from contextvars import Token
 from math import inf
 from time import perf_counter
 from types import TracebackType
-from typing import ClassVar, Self
+from typing import Any, Self
 
 from ninesight.accelerator import Measured
 from ninesight.checks import amount, whole
@@ -21,17 +21,14 @@ from ninesight.lanes import record_ok
 from ninesight.pace import Pace
 from ninesight.series import ModelSeries
 from ninesight.slots import Buffers, Slot
-from ninesight.stages import Stage
-from ninesight.started import RUNNING, Started, leave
+from ninesight.stages import Stage, stage_of
+from ninesight.started import RUNNING, leave
 from ninesight.traces import Trace, parse_traceparent
 
 __all__ = ["Call", "NoCall", "asked", "running_call", "running_series"]
 
 _OUTCOMES = frozenset(map(str, Outcome))
 _SERVED_BY = frozenset(map(str, ServedBy))
-
-_asked: dict[Started, Call] = {}
-"""Calls that are being made of what started, so that two threads that ask at once are given the same."""
 
 
 class Call:
@@ -52,9 +49,6 @@ class Call:
         "started_at",
     )
 
-    call: ClassVar[None] = None
-    """It is the object already (see `Started.call`)."""
-
     def __init__(self, series: ModelSeries, predictions: int = 1) -> None:
         self.series = series
         self.duration_s: float | None = None
@@ -65,7 +59,7 @@ class Call:
         self._predictions = predictions
         self.started_at = 0.0
         """Clock reading at entry, in seconds of `time.perf_counter`."""
-        self._token: Token[Call | Started | None] | None = None
+        self._token: Token[Any] | None = None
         self._pace: Pace | None = None
         self._waiting_since = 0.0
         self._trace: Trace | None = None
@@ -169,7 +163,7 @@ class Call:
 
     def stage(self, name: str) -> Stage:
         """Return a context manager that times a stage of this call."""
-        return Stage(name, self.series, self)
+        return stage_of(name, self.series, self)
 
     @property
     def judged(self) -> bool:
@@ -225,7 +219,7 @@ class Call:
             return self
         series = self.series
         buffers = series.buffers
-        if not buffers.swift:
+        if not buffers.flights.swift:
             buffers.here()
             if buffers.keeper is not None:
                 self.outer = running_call(buffers)
@@ -298,7 +292,7 @@ class NoCall(Call):
 
     def stage(self, name: str) -> Stage:
         """Return a stage that is not recorded."""
-        return Stage(name, None)
+        return stage_of(name, None)
 
     @property
     def traceparent(self) -> str:
@@ -321,70 +315,77 @@ _silence("enqueue", "add_stage", "begin", "end", "attribute", "continue_trace", 
 
 def running_series(buffers: Buffers) -> ModelSeries | None:
     """Return the series of the innermost call running here; None outside a call."""
-    found = RUNNING.get()
-    series = None
-    latest = -1.0
-    if found is not None and not found.finished:
-        # As an object it may have said another model.
-        series = found.series if found.call is None else found.call.series
-        latest = found.started_at
-    for slot in buffers.slots_here():
-        start = slot.start
-        if start is not None and latest <= start:
-            latest = start
-            series = slot.point.series
-    return series
+    mark, slot = _innermost(buffers, inf)
+    if slot is not None:
+        return slot.point.series
+    if mark is None:
+        return None
+    if isinstance(mark, Call):
+        return mark.series
+    # As an object it may have said another model.
+    call = buffers.flights.asked.get(id(mark))
+    entry = buffers.flights.started.get(id(mark))
+    if call is not None:
+        return call.series
+    return None if entry is None else entry[0].series
 
 
 def running_call(buffers: Buffers, before_s: float = inf) -> Call | None:
     """Return the innermost call running here that began before a moment, made an object if it was not one yet."""
-    found, slot = _innermost(buffers, before_s)
+    mark, slot = _innermost(buffers, before_s)
     if slot is None:
-        return asked(found) if isinstance(found, Started) else found
+        return mark if mark is None or isinstance(mark, Call) else asked(buffers, mark)
     if slot.call is None:
         slot.call = Call(slot.point.series, slot.point.predictions)
         slot.call.began(slot.start)
     return slot.call
 
 
-def asked(started: Started) -> Call:
-    """Return the call of what started. Any thread, and more than one at once."""
-    if started.call is not None:
-        return started.call
-    series = started.series
-    fresh = Call(series, started.predictions)
-    fresh.started_at = started.started_at
-    call = _asked.setdefault(started, fresh)
-    if call is not fresh:
+def asked(buffers: Buffers, mark: object) -> Call | None:
+    """Return the call of a mark as an object; None if it has ended. Any thread, and more than one at once."""
+    key = id(mark)
+    call = buffers.flights.asked.get(key)
+    entry = buffers.flights.started.get(key)
+    if call is not None or entry is None:
         return call
-    call = _made(started) or fresh
-    if call is fresh:
-        series.running.add(call)
-        started.call = call
-        try:
-            series.running.remove(started)
-        except KeyError:  # It ended meanwhile, or this is the child of a fork, that runs nothing yet.
-            series.running.discard(call)
-            call.finished = started.finished
-    del _asked[started]
+    point, start = entry
+    fresh = Call(point.series, point.predictions)
+    fresh.started_at = start
+    # First: whoever is given it may say another model, and it moves to where that is counted.
+    point.series.running.add(fresh)
+    call = buffers.flights.asked.setdefault(key, fresh)
+    if call is not fresh:
+        point.series.running.discard(fresh)
+    elif key not in buffers.flights.started:
+        # It ended meanwhile. Whoever ended it has found the object and records it, or it is nobody's.
+        if buffers.flights.asked.pop(key, None) is call:
+            call.finished = True
+        call.series.running.discard(call)
     return call
 
 
-def _made(started: Started) -> Call | None:
-    """Look again: another thread may have been done in between."""
-    return started.call
-
-
-def _innermost(buffers: Buffers, before_s: float) -> tuple[Call | Started | None, Slot | None]:
-    """Find the running call: that of this context, or a plain call on this thread, whichever began later."""
-    call = RUNNING.get()
-    if call is not None and (call.finished or call.started_at >= before_s):
-        call = None
-    latest = -1.0 if call is None else call.started_at
+def _innermost(buffers: Buffers, before_s: float) -> tuple[Any, Slot | None]:
+    """Find the running call: that of this context (a call or a mark), or a plain one on this thread, whichever began later."""
+    mark = RUNNING.get()
+    latest = -1.0
+    if mark is not None:
+        start = _start_of(buffers, mark)
+        if start is None or start >= before_s:
+            mark = None
+        else:
+            latest = start
     found = None
     for slot in buffers.slots_here():
         start = slot.start
         if start is not None and latest <= start < before_s:
             latest = start
             found = slot
-    return call, found
+    return mark, found
+
+
+def _start_of(buffers: Buffers, mark: Any) -> float | None:
+    """Return the clock reading at entry of what a context holds; None if it has ended."""
+    if isinstance(mark, Call):
+        return None if mark.finished else mark.started_at
+    entry = buffers.flights.started.get(id(mark))
+    return None if entry is None else entry[1]

@@ -17,7 +17,7 @@ __all__ = ["Judge"]
 class Judge:
     """The user's functions of a result, asked safely: what they raise is counted and passed over."""
 
-    __slots__ = ("_outcome", "_predictions", "counting", "each", "faults", "outcomes", "plain", "tokens")
+    __slots__ = ("_outcome", "counting", "each", "faults", "outcomes", "plain", "predictions", "tokens")
 
     def __init__(
         self,
@@ -28,11 +28,12 @@ class Judge:
         outcomes: Mapping[type[BaseException], str] | None = None,
         tokens: Callable[[Any], Any] | None = None,
     ) -> None:
-        self._predictions: Callable[[Any], int] | None = None
+        self.predictions: Callable[[Any], int] | None = None
+        """The user's function of a result: how much it predicts."""
         self.each = 1
         """Predictions of an ok call, where the result does not say."""
         if callable(predictions):
-            self._predictions = predictions
+            self.predictions = predictions
         elif isinstance(predictions, int) and not isinstance(predictions, bool) and predictions >= 0:
             self.each = predictions
         elif predictions is not None:
@@ -56,7 +57,7 @@ class Judge:
         """The user's function of a result or a yielded item: a number of tokens, or {input, output, cached}."""
         self.outcomes = checked_outcomes(outcomes)
         """Exceptions named for this function alone."""
-        self.plain = self._predictions is None and outcome is None and tokens is None
+        self.plain = self.predictions is None and outcome is None and tokens is None
         """True when a call can be recorded without looking at its result."""
         self.counting = outcome is None and tokens is None
         """True when a result tells predictions at most."""
@@ -66,7 +67,7 @@ class Judge:
         if not self.plain:
             if self._outcome is not None:
                 self._ask_outcome(call, result, None)
-            if self._predictions is not None:
+            if self.predictions is not None:
                 count = self.count(result, -1)
                 if count >= 0:
                     call.predictions(count)
@@ -88,9 +89,9 @@ class Judge:
 
     def count(self, result: Any, otherwise: int) -> int:
         """Ask the user's function for the predictions of a result; where it raises or gives no number, the other one."""
-        assert self._predictions is not None, "asked only where there is a function"
+        assert self.predictions is not None, "asked only where there is a function"
         try:
-            found = self._predictions(result)
+            found = self.predictions(result)
             count = found if type(found) is int and found >= 0 else whole(found)
         except Exception as error:
             self.faults.internal("the predictions callable", error)

@@ -9,25 +9,24 @@ from __future__ import annotations
 
 import functools
 import inspect
+from _thread import get_ident
 from collections.abc import Callable
 from time import perf_counter
 from typing import Any, TypeVar
 
-from ninesight import started
 from ninesight.calls import Call, running_call
 from ninesight.errors import ConfigError
 from ninesight.events import CALL
 from ninesight.judge import Judge
 from ninesight.keeper import FAILURES
 from ninesight.lanes import record_ok
+from ninesight.series import ModelSeries
 from ninesight.slots import Slot
-from ninesight.started import Started
+from ninesight.started import leave
 from ninesight.streams import async_generator, sync_generator
 from ninesight.targets import Target
 
 __all__ = ["instrument"]
-
-_NEW: Any = Started.__new__
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -67,8 +66,8 @@ def _plain(fn: Callable[..., Any], target: Target, judge: Judge) -> Callable[...
 
     def observed(*args: Any, **kwargs: Any) -> Any:
         try:
-            slot: Slot = point.local.slot
-        except AttributeError:
+            slot: Slot = point.slots[get_ident()]
+        except KeyError:
             slot = new_slot(point)
         if slot.start is not None:
             return general(*args, **kwargs)
@@ -162,71 +161,64 @@ def _coroutine(fn: Callable[..., Any], target: Target, judge: Judge) -> Callable
     """Wrap a coroutine function whose record is its duration, and perhaps how much it predicted."""
     point = target.of((), {})
     series, each = point.series, point.predictions
-    buffers = series.buffers
+    flights = series.buffers.flights
     general = _judged_coroutine(fn, target, judge)
-    plain = judge.plain
+    counted = judge.predictions is not None
     clock = perf_counter
 
     async def observed(*args: Any, **kwargs: Any) -> Any:
-        if not buffers.swift:
+        if not flights.swift:
             return await general(*args, **kwargs)
-        here: Started = _NEW(Started)  # As `Started(series, each)`, without its frame.
-        here.series = series
-        here.predictions = each
-        here.call = None
-        here.finished = False
-        running = series.running
-        running.add(here)
-        # Through its module: a context variable cannot travel with a function that is shipped by value.
-        token = started.RUNNING.set(here)
-        here.started_at = start = clock()
+        start = clock()
         try:
-            result = await fn(*args, **kwargs) if kwargs else await fn(*args)
+            inner = fn(*args, **kwargs) if kwargs else fn(*args)
+        except BaseException as error:
+            _raised(series, each, clock() - start, error, judge)
+            raise
+        if type(inner) is not flights.mark_type:
+            return await _judged_coroutine(lambda: inner, target, judge)()
+        mark = id(inner)
+        flights.started[mark] = (point, start)
+        outer = flights.get()
+        token = flights.set(inner)
+        try:
+            result = await inner
             elapsed = clock() - start
         except BaseException as error:
-            _left(here, token, clock() - start, error, judge)
+            elapsed = clock() - start
+            leave(token)
+            call = flights.end(mark)
+            if call is None:
+                _raised(series, each, elapsed, error, judge)
+            else:
+                judge.failed(call, error)
             raise
-        try:  # noqa: SIM105 - contextlib.suppress costs more than the reset itself.
-            started.RUNNING.reset(token)
-        except ValueError:  # As in `started.leave`.
-            pass
-        here.finished = True
-        try:
-            running.remove(here)
-        except KeyError:
-            # Somebody asked for it; or the child of a fork ends what its parent began.
-            call: Call | None = here.call
-            if call is not None:
-                judge.answered(call, result)
-                return result
-        if plain and each == 1:
-            try:
-                lane = series.local.lane
-                values = lane.values
-                if len(values) < lane.limit:
-                    values.append(elapsed)
-                    return result
-            except AttributeError:  # Another thread than at the start, or one without a lane.
-                pass
-        record_ok(series, elapsed, each if plain else judge.count(result, each))
+        if outer is not None:  # Else what the context keeps has finished, and is passed over.
+            leave(token)
+        flights.started.pop(mark, None)  # As `Flights.end`, without its frame.
+        if flights.asked and (call := flights.asked.pop(mark, None)) is not None:
+            judge.answered(call, result)
+            return result
+        count = judge.count(result, each) if counted else each
+        lane = series.lane
+        values = lane.values
+        if count == 1 and len(values) < lane.limit:
+            values.append(elapsed)
+        else:
+            record_ok(series, elapsed, count)
         return result
 
     return observed
 
 
-def _left(here: Started, token: Any, elapsed: float, error: BaseException, judge: Judge) -> None:
+def _raised(series: ModelSeries, each: int, elapsed: float, error: BaseException, judge: Judge) -> None:
     """Record a coroutine that raised."""
-    started.leave(token)
-    call = started.end(here)
-    if call is not None:
-        judge.failed(call, error)
-        return
-    buffers = here.series.buffers
+    buffers = series.buffers
     outcome = buffers.outcomes.of(error, judge.outcomes)
     if outcome == "ok":
-        record_ok(here.series, elapsed, here.predictions)
+        record_ok(series, elapsed, each)
     else:
-        buffers.here().put((CALL, here.series, outcome, "model", elapsed, 0))
+        buffers.here().put((CALL, series, outcome, "model", elapsed, 0))
 
 
 def _judged_coroutine(fn: Callable[..., Any], target: Target, judge: Judge) -> Callable[..., Any]:

@@ -65,6 +65,7 @@ class Runtime:
         self.faults = Faults()
         self.buffers = Buffers(SdkConfig.buffer_records_max, on_use=self._start_unless_busy)
         self.registry = Registry(self.buffers, self.faults, lambda: self.config)
+        self.flights = self.buffers.flights
         self.buffers.relabel = self.registry.relabel
         self.own = OwnMetrics(self.buffers, self.registry)
         self._begin()

@@ -6,7 +6,6 @@ set operation, done by any thread.
 
 from __future__ import annotations
 
-import threading
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from math import inf
@@ -16,12 +15,12 @@ from ninesight.checks import clean
 from ninesight.contract import OTHER, STAGES, Exemplar, Labels, Outcome, ServedBy
 from ninesight.faults import Faults
 from ninesight.histogram import Histogram
+from ninesight.lanes import NO_LANE
 from ninesight.pickled import series_of
 
 if TYPE_CHECKING:
     from ninesight.calls import Call
     from ninesight.slots import Buffers
-    from ninesight.started import Started
 
 __all__ = ["BATCH_BOUNDS", "DIRECTIONS", "ModelSeries"]
 
@@ -52,7 +51,7 @@ class ModelSeries:
         "gauges",
         "info",
         "labels",
-        "local",
+        "lane",
         "model",
         "predictions",
         "requests",
@@ -85,10 +84,10 @@ class ModelSeries:
         self._stages_max = stages_max
         self.buffers = buffers
         self.faults = faults
-        self.local = threading.local()
-        """`lane`: what the calling thread records of this series; None where it has too many."""
-        self.running: set[Call | Started] = set()
-        """Calls in flight, but plain ones."""
+        self.lane = NO_LANE
+        """What is recorded of this series in the ordinary case."""
+        self.running: set[Call] = set()
+        """Calls in flight that are objects."""
         self.slow_s = inf
         """A call at least so long is a candidate for a trace; infinity while traces are off."""
         self.info: dict[str, str] | None

@@ -1,27 +1,31 @@
 """Per-thread buffers: what a request writes to, and where nothing is ever lost.
 
-    thread A ─ ThreadBuffer ─┬─ events [...]          explicit calls, stages, batches
+    thread A ─ ThreadBuffer ─┬─ events [...]          outcomes but ok, tokens, batches
                              ├─ Slot(point 1)         start, values [0.0021, 0.0019, ...]
-                             ├─ Slot(point 2)
-                             └─ Lane(series 1)      values, stages {"inference": [...]}: see `lanes`
+                             └─ Slot(point 2)
     thread B ─ ThreadBuffer ─ ...
+    all ────── Lane(series 1)    values, stages {"inference": [...]}: see `lanes`
 
-Only the owner appends; only the aggregator takes, by copying a slice and deleting the same slice.
-Both are single operations of the list, so no lock is needed with or without the GIL. A buffer
-outlives its thread until it has been emptied. Buffers are bounded: what does not fit is counted.
+Threads append; only the aggregator takes, by copying a slice and deleting the same slice. Both are
+single operations of the list, so no lock is needed with or without the GIL. A slot is found by the
+number of its thread (`threading.local` costs a request, whose caches are cold, three times as much);
+a dying thread takes its slots out of the way, before its number can be another's. Its buffer stays
+until it has been emptied. Buffers are bounded: what does not fit is counted.
 """
 
 from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Callable, Mapping
+from _thread import get_ident
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ninesight.lanes import LANES_MAX, Lane
+from ninesight.lanes import NO_LANE, Lane
 from ninesight.outcomes import Outcomes
 from ninesight.pickled import point_of, shared
 from ninesight.series import ModelSeries
+from ninesight.started import Flights
 
 if TYPE_CHECKING:
     from ninesight.calls import Call
@@ -93,12 +97,13 @@ class Slot:
 class Point:
     """What observed functions share: their series, predictions per call, and a slot on each thread."""
 
-    __slots__ = ("local", "predictions", "series")
+    __slots__ = ("predictions", "series", "slots")
 
     def __init__(self, series: ModelSeries, predictions: int) -> None:
         self.series = series
         self.predictions = predictions
-        self.local = threading.local()
+        self.slots: dict[int, Slot] = {}
+        """By the number of their thread, of those that live."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return point_of, (self.series, self.predictions)
@@ -116,19 +121,18 @@ class _Life:
 class ThreadBuffer:
     """Everything one thread has recorded and the aggregator has not taken yet."""
 
-    __slots__ = ("_life", "dropped", "events", "lanes", "limit", "slots")
+    __slots__ = ("_life", "dropped", "events", "limit", "slots")
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.events: list[Event] = []
         self.slots: list[Slot] = []
-        self.lanes: list[Lane] = []
         self.dropped = 0
         self._life: weakref.ref[_Life] | None = None
 
-    def follow(self, life: _Life) -> None:
-        """Tie the buffer to its thread."""
-        self._life = weakref.ref(life)
+    def follow(self, life: _Life, ended: Callable[[Any], None]) -> None:
+        """Tie the buffer to its thread; `ended` is called on the thread as it ends."""
+        self._life = weakref.ref(life, ended)
 
     def alive(self) -> bool:
         """False once the thread is gone: it will not write again."""
@@ -143,8 +147,7 @@ class ThreadBuffer:
 
     def dropped_all(self) -> int:
         """Count what did not fit into any part. Any thread."""
-        parts: tuple[Slot | Lane, ...] = (*self.slots, *self.lanes)
-        return self.dropped + sum(part.dropped for part in parts)
+        return self.dropped + sum(slot.dropped for slot in self.slots[:])
 
 
 class Buffers:
@@ -157,11 +160,14 @@ class Buffers:
         self._records_max = records_max
         self._on_use = on_use
         self.local = threading.local()
-        """`slots`: those of the calling thread, once it has a buffer."""
+        """`life`: of the calling thread, once it has a buffer."""
+        self.slots_of: dict[int, list[Slot]] = {}
+        """By the number of their thread, of those that live."""
+        self.lanes: dict[ModelSeries, Lane] = {}
+        self.flights = Flights()
+        """Running calls that are no objects, and not plain ones."""
         self.recording = records_max > 0
         """False while recording is turned off."""
-        self.swift = False
-        """True when a call need not look after anything at its start: our threads run, and no traces are kept."""
         self._points: dict[tuple[ModelSeries, int], Point] = {}
         self.keeper: Keeper | None = None
         """Keeps calls worth a trace; None while traces are off."""
@@ -180,11 +186,13 @@ class Buffers:
         """Set the bound, and share it between the buffers there are."""
         self._records_max = records_max
         self.recording = records_max > 0
+        self._settle()
         self.balance()
 
     def point(self, series: ModelSeries, predictions: int) -> Point:
         """Return the observation point of a series with so many predictions a call (one for all that share both)."""
-        return self._points.setdefault((series, predictions), Point(series, predictions))
+        found = self._points.get((series, predictions))
+        return found or self._points.setdefault((series, predictions), Point(series, predictions))
 
     def here(self) -> ThreadBuffer:
         """Return the calling thread's buffer, made on its first use."""
@@ -193,38 +201,48 @@ class Buffers:
         except AttributeError:
             buffer = ThreadBuffer(self._share(len(self.threads) + 1))
             life = _Life(buffer)
-            buffer.follow(life)
-            self.local.slots = buffer.slots
+            buffer.follow(life, self._ended(get_ident(), buffer.slots, self.slots_of))
+            self.slots_of[get_ident()] = buffer.slots
             self.local.life = life
             self.threads.append(buffer)
             self._on_use()
-            self.swift = self.keeper is None
+            self._settle()
         return buffer
 
-    def slots_here(self) -> list[Slot]:
+    def slots_here(self) -> Sequence[Slot]:
         """Return the calling thread's slots without making a buffer."""
-        try:
-            slots: list[Slot] = self.local.slots
-        except AttributeError:
-            return []
-        return slots
+        return self.slots_of.get(get_ident(), ())
 
     def slot(self, point: Point) -> Slot:
         """Return a new slot of the point on the calling thread."""
         buffer = self.here()
         slot = Slot(point, buffer.limit, FAR if self.keeper is None else self.keeper.next_gap())
         buffer.slots.append(slot)
-        point.local.slot = slot
+        point.slots[get_ident()] = slot
         return slot
 
-    def lane(self, series: ModelSeries) -> Lane | None:
-        """Return the calling thread's new lane of a series; None beyond the lanes a thread may have."""
-        buffer = self.here()
-        lane = Lane(series, buffer.limit) if len(buffer.lanes) < LANES_MAX else None
-        if lane is not None:
-            buffer.lanes.append(lane)
-        series.local.lane = lane
+    def lane(self, series: ModelSeries) -> Lane:
+        """Return the lane of a series, made on first use."""
+        lane = self.lanes.get(series)
+        if lane is None:
+            lane = self.lanes.setdefault(series, Lane(self.here().limit))
+            series.lane = lane
         return lane
+
+    def drop(self, lane: Lane) -> None:
+        """Count a record that a full lane did not take; one that records nothing drops nothing."""
+        if lane.limit:
+            self.here().dropped += 1
+
+    @staticmethod
+    def _ended(thread: int, slots: list[Slot], by_thread: dict[int, list[Slot]]) -> Callable[[Any], None]:
+        def ended(_: Any) -> None:
+            """On the dying thread: its number may be another's as soon as it is gone."""
+            by_thread.pop(thread, None)
+            for slot in slots:
+                slot.point.slots.pop(thread, None)
+
+        return ended
 
     def forget_dead(self, buffer: ThreadBuffer) -> None:
         """Let go of an emptied buffer whose thread is gone."""
@@ -237,10 +255,8 @@ class Buffers:
 
     def buffered(self) -> int:
         """Count what waits now."""
-        return sum(
-            len(buffer.events)
-            + sum(len(slot.values) for slot in buffer.slots[:])
-            + sum(lane.buffered for lane in buffer.lanes[:])
+        return sum(lane.buffered for lane in self.lanes.copy().values()) + sum(
+            len(buffer.events) + sum(len(slot.values) for slot in buffer.slots[:])
             for buffer in self.threads[:]
         )
 
@@ -249,9 +265,8 @@ class Buffers:
         self.dropped_before = 0
         for buffer in self.threads[:]:
             buffer.dropped = 0
-            parts: tuple[Slot | Lane, ...] = (*buffer.slots, *buffer.lanes)
-            for part in parts:
-                part.dropped = 0
+            for slot in buffer.slots[:]:
+                slot.dropped = 0
 
     def limit_least(self) -> int:
         """Return the bound of one buffer now."""
@@ -260,33 +275,39 @@ class Buffers:
     def balance(self) -> None:
         """Share the bound between the buffers there are, so that memory stays bounded as threads come."""
         threads = self.threads[:]
-        limit = self._share(sum(1 + len(buffer.slots) + len(buffer.lanes) for buffer in threads))
+        lanes = self.lanes.copy()
+        limit = self._share(len(lanes) + sum(1 + len(buffer.slots) for buffer in threads))
+        for lane in lanes.values():
+            lane.limit = limit
         for buffer in threads:
             buffer.limit = limit
             for slot in buffer.slots[:]:
                 slot.limit = limit
                 slot.aim()
-            for lane in buffer.lanes[:]:
-                lane.limit = limit
 
     def keep(self, keeper: Keeper | None) -> None:
         """Have calls worth a trace kept from now on, or none with None."""
         self.keeper = keeper
-        self.swift = keeper is None and bool(self.threads)
+        self._settle()
         for buffer in self.threads[:]:
             for slot in buffer.slots[:]:
                 slot.draw(FAR if keeper is None else keeper.next_gap())
 
     def clear(self) -> None:
         """Forget everything, other threads' buffers too. For the child after a fork."""
-        for lane in [lane for buffer in self.threads for lane in buffer.lanes]:
-            lane.series.local.__dict__.clear()
-        self.swift = False
+        for series in self.lanes:
+            series.lane = NO_LANE
+        self.lanes.clear()
+        self.flights.clear()
+        self.slots_of.clear()
         self.threads.clear()
         self.dropped_before = 0
         self.local.__dict__.clear()
         for point in self._points.values():
-            point.local.__dict__.clear()
+            point.slots.clear()
+
+    def _settle(self) -> None:
+        self.flights.swift = self.recording and self.keeper is None and bool(self.threads)
 
     def _share(self, count: int) -> int:
         if not self._records_max:

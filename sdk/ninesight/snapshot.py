@@ -45,9 +45,9 @@ def families_of(all_series: Iterable[ModelSeries], buffers: Buffers, gauges: Gau
     """Return the families of the models, in the order of the table. Hold the aggregation lock."""
     numbers: dict[str, list[NumberPoint]] = {}
     histograms: dict[str, list[HistogramPoint]] = {}
-    plain = _plain_in_flight(buffers)
+    in_flight = _in_flight(buffers)
     for series in all_series:
-        for name, labels, value in _numbers(series, plain.get(series, 0)):
+        for name, labels, value in _numbers(series, in_flight.get(series, 0)):
             numbers.setdefault(name, []).append(NumberPoint(labels, value))
         for name, value in gauges.get(series, {}).items():
             numbers.setdefault(name, []).append(NumberPoint(series.labels, value))
@@ -73,17 +73,19 @@ def _exemplars(series: ModelSeries) -> tuple[Exemplar, ...]:
     return tuple(exemplar for _, exemplar in sorted(series.exemplars.items()))
 
 
-def _plain_in_flight(buffers: Buffers) -> dict[ModelSeries, int]:
-    """Count the plain calls running now: a slot's start is set exactly while its function runs."""
+def _in_flight(buffers: Buffers) -> dict[ModelSeries, int]:
+    """Count the calls running now that are no objects: a slot's start is set exactly while its function runs."""
     running: dict[ModelSeries, int] = {}
-    for buffer in buffers.threads[:]:
-        for slot in buffer.slots[:]:
-            if slot.start is not None:
-                running[slot.point.series] = running.get(slot.point.series, 0) + 1
+    slots = [slot for buffer in buffers.threads[:] for slot in buffer.slots[:]]
+    points = [slot.point for slot in slots if slot.start is not None]
+    flights = buffers.flights
+    points += [point for mark, (point, _) in flights.started.copy().items() if mark not in flights.asked]
+    for point in points:
+        running[point.series] = running.get(point.series, 0) + 1
     return running
 
 
-def _numbers(series: ModelSeries, plain_in_flight: int) -> Iterable[tuple[str, Labels, float]]:
+def _numbers(series: ModelSeries, in_flight: int) -> Iterable[tuple[str, Labels, float]]:
     labels = series.labels
     for (outcome, served_by), count in sorted(series.requests.items()):
         yield (
@@ -92,7 +94,7 @@ def _numbers(series: ModelSeries, plain_in_flight: int) -> Iterable[tuple[str, L
             float(count),
         )
     yield "model_predictions_total", labels, float(series.predictions)
-    yield "model_requests_in_flight", labels, float(plain_in_flight + len(series.running))
+    yield "model_requests_in_flight", labels, float(in_flight + len(series.running))
     for direction, count in sorted(series.tokens.items()):
         yield "model_tokens_total", (*labels, ("direction", direction)), float(count)
     for (gpu, basis), seconds in sorted(series.accelerator_s.items()):

@@ -1,54 +1,68 @@
-"""A call that runs and that nobody has asked for: what the context holds of it, and no more.
+"""Calls that run and that nobody has asked for: an entry in a dict each, and no object of ours.
 
-Most calls begin and end without a word about themselves. They cost four attributes; `ninesight.current()`
-makes a `Call` of one (see `calls.running_call`), and from then on that is what is recorded.
+The context holds the call's *mark*: the coroutine that runs, or the middleware's answer. Under the mark's
+id, `Flights.started` says what is counted and since when; a mark without an entry has finished. Only
+`ninesight.current()` makes a `Call` of one:
+
+    begin ── started[id(mark)] = (point, start) ── end: entry removed; nobody asked: one plain duration
+                    └── current(): asked[id(mark)] = Call ──────────── asked: the Call is recorded
+
+No id is reused meanwhile: the frame that made the entry holds the mark until it has removed it.
 """
 
 from __future__ import annotations
 
 from contextvars import ContextVar, Token
-from typing import TYPE_CHECKING
+from types import CoroutineType
+from typing import TYPE_CHECKING, Any
+
+from ninesight.pickled import shared
 
 if TYPE_CHECKING:
     from ninesight.calls import Call
-    from ninesight.series import ModelSeries
+    from ninesight.slots import Point
 
-__all__ = ["RUNNING", "Started", "end", "leave"]
+__all__ = ["RUNNING", "Flights", "leave"]
 
-
-class Started:
-    """In flight exactly while it is in `series.running`: whoever removes it decides what becomes of it.
-
-    The one that ends it records a plain duration; the one that makes a `Call` of it puts the call in its place.
-    """
-
-    __slots__ = ("call", "finished", "predictions", "series", "started_at")
-
-    def __init__(self, series: ModelSeries, predictions: int = 1) -> None:
-        self.series = series
-        self.predictions = predictions
-        self.call: Call | None = None
-        """The call as an object, once somebody asked for it."""
-        self.finished = False
-        self.started_at = 0.0
-        """Clock reading at entry, in seconds of `time.perf_counter`."""
+RUNNING: ContextVar[Any] = ContextVar("ninesight_call", default=None)
+"""The innermost call of this context that is not a plain one: a `Call`, or a mark."""
 
 
-RUNNING: ContextVar[Call | Started | None] = ContextVar("ninesight_call", default=None)
-"""The innermost call of this context that is not a plain one."""
+class Flights:
+    """What a request looks at when it begins and ends, side by side: its caches are cold, and each place costs."""
+
+    __slots__ = ("asked", "get", "mark_type", "set", "started", "swift")
+
+    def __init__(self) -> None:
+        self.swift = False
+        """True when a call need not look after anything at its start: our threads run, and no traces are kept."""
+        self.started: dict[int, tuple[Point, float]] = {}
+        """(point, clock reading at entry) by the mark's id."""
+        self.asked: dict[int, Call] = {}
+        """Objects of those that somebody asked for."""
+        self.get = RUNNING.get
+        self.set = RUNNING.set
+        self.mark_type = CoroutineType
+        """Of these there is one for each call, and it lives as long."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return shared, ("flights",)
+
+    def end(self, mark: int) -> Call | None:
+        """Take a call out of flight; return the object that records it, None where it is a plain duration."""
+        # Absent in the child of a fork, that ends what its parent began.
+        self.started.pop(mark, None)
+        # In this order: who asks looks at `started` last (see `calls.asked`).
+        return self.asked.pop(mark, None)
+
+    def clear(self) -> None:
+        """Forget all. For the child after a fork."""
+        self.swift = False
+        self.started.clear()
+        self.asked.clear()
 
 
-def end(started: Started) -> Call | None:
-    """Take a call out of flight; return the object that records it, None where it is a plain duration."""
-    started.finished = True
-    try:
-        started.series.running.remove(started)
-    except KeyError:  # Somebody asked for it; or the child of a fork ends what its parent began.
-        return started.call
-    return None
-
-
-def leave(token: Token[Call | Started | None]) -> None:
+def leave(token: Token[Any]) -> None:
     """Give the context back its outer call."""
     try:  # noqa: SIM105 - contextlib.suppress costs more than the reset itself.
         RUNNING.reset(token)

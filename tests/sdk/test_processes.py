@@ -286,7 +286,12 @@ def test_what_a_decorated_function_holds_is_found_again_elsewhere(tmp_path):
         def chosen(name):
             return name
 
-        cells = [cell.cell_contents for cell in (*run.__closure__, *chosen.__closure__)]
+        @ninesight.observe(model="ships-async", predictions=len)
+        async def waited(name):
+            return name
+
+        closures = (*run.__closure__, *chosen.__closure__, *waited.__closure__)
+        cells = [cell.cell_contents for cell in closures]
         with open(PATH, "wb") as file:
             pickle.dump([item for item in cells if type(item).__module__.startswith("ninesight")], file)
     """
@@ -298,11 +303,12 @@ def test_what_a_decorated_function_holds_is_found_again_elsewhere(tmp_path):
         with open({str(path)!r}, "rb") as file:
             items = pickle.load(file)
         kinds = sorted({{type(item).__name__ for item in items}})
-        (point,) = {{item for item in items if type(item).__name__ == "Point"}}
+        point, _ = {{item: None for item in items if type(item).__name__ == "Point"}}
+        assert RUNTIME.flights in items
         point.series.buffers.slot(point).values.append(0.5)
         RUNTIME.flush()
         print(json.dumps([kinds, point.series.model, point.predictions, RUNTIME.stats().recorded]))
     """)
     kinds, model, predictions, recorded = told
-    assert {"Judge", "ModelSeries", "Point", "Target"} <= set(kinds)
+    assert {"Flights", "Judge", "ModelSeries", "Point", "Target"} <= set(kinds)
     assert (model, predictions, recorded) == ("ships", 3, 1)

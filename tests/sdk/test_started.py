@@ -1,6 +1,8 @@
 """A call nobody asks for is a number; asked for, it is an object, and either way it is counted once."""
 
 import asyncio
+import contextvars
+import gc
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -9,8 +11,6 @@ import ninesight
 import pytest
 from ninesight.api import RUNTIME
 from ninesight.calls import asked
-from ninesight.lanes import LANES_MAX
-from ninesight.started import Started, end
 from ninesight.testing import histogram, isolated, number, total
 
 
@@ -43,22 +43,124 @@ def test_a_call_asked_for_while_it_ends_is_recorded_once():
     """Whoever takes it out of flight records it; the other one's object is finished, or is what is recorded."""
     with isolated():
         series = RUNTIME.series("race", "1")
+        point = RUNTIME.buffers.point(series, 1)
+        flights = RUNTIME.flights
         before = sys.getswitchinterval()
         sys.setswitchinterval(1e-6)
         try:
             with ThreadPoolExecutor(2) as pool:
                 for _ in range(2_000):
-                    started = Started(series)
-                    started.started_at = 1.0
-                    series.running.add(started)
-                    asking, ending = pool.submit(asked, started), pool.submit(end, started)
+                    mark = object()
+                    flights.started[id(mark)] = (point, 1.0)
+                    asking = pool.submit(asked, RUNTIME.buffers, mark)
+                    ending = pool.submit(flights.end, id(mark))
                     call, taken = asking.result(), ending.result()
-                    assert taken is (None if call.finished else call)
+                    assert taken is (None if call is None or call.finished else call)
                     if taken is not None:
                         taken.end()
                     assert not series.running
+                    assert not flights.asked
         finally:
             sys.setswitchinterval(before)
+
+
+def test_what_runs_inside_others_is_found_again_when_they_end(sdk):
+    """In the context of one task: the outer call after the inner one, none after the last, none of an earlier one."""
+    found = []
+
+    @ninesight.observe(model="inner")
+    async def inner():
+        found.append(ninesight.current().series.model)
+
+    @ninesight.observe(model="outer")
+    async def outer():
+        await inner()
+        found.append(ninesight.current().series.model)
+        await inner()
+        found.append(ninesight.current().series.model)
+
+    async def main():
+        ninesight.configure()
+        await inner()
+        for _ in range(2):
+            await outer()
+            assert ninesight.current().finished
+            with ninesight.stage("nobody's"):
+                pass
+
+    asyncio.run(main())
+    assert found == ["inner"] + ["inner", "outer", "inner", "outer"] * 2
+    assert total(sdk(), "model_stage_duration_seconds") == 0
+    assert total(sdk(), "model_requests_total") == 5 + 2
+
+
+def test_a_coroutine_that_is_abandoned_is_cancelled_and_leaves_nothing(sdk):
+    """Nothing of ours keeps one that waits for what never comes, held only by what it holds."""
+
+    class Never:
+        def __await__(self):
+            yield self
+
+    @ninesight.observe(model="abandoned")
+    async def run(holds, *, wait):
+        if wait:
+            await Never()
+        return holds
+
+    asyncio.run(run([], wait=False))
+    holds = []
+    holds.append(run(holds, wait=True))
+    contextvars.copy_context().run(holds[0].send, None)  # As a task does.
+    assert number(sdk(), "model_requests_in_flight", model="abandoned", version="1") == 1
+    del holds
+    gc.collect()
+    assert number(sdk(), "model_requests_in_flight", model="abandoned", version="1") == 0
+    assert total(sdk(), "model_requests_total", model="abandoned", outcome="cancelled") == 1
+
+
+def test_what_is_awaited_may_be_no_coroutine(sdk):
+    """What says that it is a coroutine function may return any awaitable, the same one each time too."""
+
+    class Awaitable:
+        def __await__(self):
+            found.append(ninesight.current().series.model)
+            yield from ()
+            return 5
+
+    class Told:
+        def __init__(self, awaitable):
+            async def told():
+                raise AssertionError
+
+            self.__call__ = told
+            self._awaitable = awaitable
+
+        def __call__(self):
+            return self._awaitable
+
+    found = []
+    run = ninesight.observe(model="any")(Told(Awaitable()))
+
+    async def main():
+        return [await asyncio.gather(run(), run()) for _ in range(2)]
+
+    assert asyncio.run(main()) == [[5, 5], [5, 5]]
+    assert found == ["any"] * 4
+    assert total(sdk(), "model_requests_total", model="any", outcome="ok") == 4
+
+
+def test_a_coroutine_function_called_wrongly_is_an_error(sdk):
+    """It raises before there is a coroutine, as it would without us."""
+
+    @ninesight.observe(model="wrongly")
+    async def run():
+        return 1
+
+    asyncio.run(run())
+    with pytest.raises(TypeError):
+        asyncio.run(run(1))
+    assert total(sdk(), "model_requests_total", model="wrongly", outcome="error") == 1
+    assert number(sdk(), "model_requests_in_flight", model="wrongly", version="1") == 0
 
 
 def test_a_coroutine_counts_its_predictions_as_its_result_says(sdk):
@@ -116,13 +218,13 @@ def test_a_coroutine_may_end_on_another_thread(sdk):
     assert stage.count == 1
 
 
-def test_more_series_and_stages_than_a_thread_keeps_lists_for_are_counted_as_well():
-    """Memory of a thread is bounded; nothing is lost by that."""
+def test_more_stages_than_have_lists_are_counted_as_well():
+    """Lists are bounded; nothing is lost by that."""
     with isolated(models_max=500, stages_max=100) as snapshot:
 
         def work():
             for _ in range(2):
-                for index in range(LANES_MAX + 10):
+                for index in range(100):
                     with ninesight.call(f"many-{index}"):
                         pass
                 with ninesight.call("many-0"):
@@ -133,10 +235,8 @@ def test_more_series_and_stages_than_a_thread_keeps_lists_for_are_counted_as_wel
         thread = threading.Thread(target=work)
         thread.start()
         thread.join()
-        assert [
-            total(snapshot(), "model_requests_total", model=f"many-{index}")
-            for index in range(LANES_MAX + 10)
-        ] == [4] + [2] * (LANES_MAX + 9)
+        counts = [total(snapshot(), "model_requests_total", model=f"many-{index}") for index in range(100)]
+        assert counts == [4] + [2] * 99
         stages = [
             histogram(
                 snapshot(),
@@ -148,4 +248,4 @@ def test_more_series_and_stages_than_a_thread_keeps_lists_for_are_counted_as_wel
             for index in range(50)
         ]
         assert stages == [2] * 50
-        assert ninesight.stats().recorded == 2 * (LANES_MAX + 11)
+        assert ninesight.stats().recorded == 2 * 101

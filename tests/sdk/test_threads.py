@@ -82,6 +82,25 @@ def test_a_thread_that_dies_loses_nothing_and_leaves_nothing(sdk):
     assert ninesight.stats().threads <= before + 2  # The aggregation thread itself, and a live one.
 
 
+def test_a_thread_with_the_number_of_a_dead_one_loses_nothing(sdk):
+    """The system gives a thread's number to the next one; what is found by it must be the next one's."""
+
+    @ninesight.observe(model="numbered")
+    def run():
+        with ninesight.stage("inference"):
+            return ninesight.current()
+
+    for count in range(1, 51):
+        run_threads(lambda _: (run(), run()), 2)
+        if count % 3:
+            assert total(sdk(), "model_requests_total", model="numbered") == 4 * count
+    gc.collect()
+    point = RUNTIME.buffers.point(RUNTIME.series("numbered", "1"), 1)
+    assert point.slots == {}
+    sdk()
+    assert len(RUNTIME.buffers.slots_of) == len(RUNTIME.buffers.threads)
+
+
 def test_a_full_buffer_drops_and_counts():
     """recorded + dropped = calls: what does not fit is told, never silent."""
     with isolated(buffer_records_max=1024) as snapshot:

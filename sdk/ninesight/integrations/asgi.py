@@ -14,7 +14,6 @@ from contextvars import Token
 from time import perf_counter
 from typing import Any
 
-from ninesight import started
 from ninesight.api import RUNTIME
 from ninesight.calls import Call, asked
 from ninesight.integrations.choosing import EXCLUDED, Chooser, Told
@@ -22,8 +21,8 @@ from ninesight.items import Items
 from ninesight.judge import Judge
 from ninesight.lanes import record_ok
 from ninesight.outcomes import outcome_of_status
-from ninesight.series import ModelSeries
-from ninesight.started import Started
+from ninesight.slots import Point
+from ninesight.started import leave
 
 __all__ = ["ObserveASGI", "Response"]
 
@@ -35,6 +34,7 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 _JUDGE = Judge(RUNTIME.faults)
+_FLIGHTS = RUNTIME.flights
 
 
 class ObserveASGI:
@@ -53,24 +53,35 @@ class ObserveASGI:
         self._app = app
         self._chooser = Chooser(model=model, version=version, labels=labels, paths=paths, excluded=excluded)
         self._known = self._chooser.known
-        self._follow: Callable[[ModelSeries, Receive, Send], Response] = Response
+        self._flights = RUNTIME.flights
+        self._follow: type[Response] = Response
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one scope. Exceptions pass; the call is ended in any case."""
-        series = None
+        flights = self._flights
+        point = None
         if scope["type"] == "http":
             path = scope.get("path", "")
-            series = self._known.get(path)
-            if series is None or not series.buffers.recording:
-                series = self._chooser.series_of(path, scope)
-        if series is None:
+            point = self._known.get(path)
+            if point is None or not flights.swift:
+                point = self._chooser.point_of(path, scope)
+        if point is None:
             await self._app(scope, receive, send)
             return
-        response = self._follow(series, receive, send)
-        if series.buffers.swift:
-            series.running.add(response)
-            response.token = started.RUNNING.set(response)
-            response.started_at = perf_counter()
+        response = self._follow()
+        response.point = point
+        response.status = 0
+        response.odd = response.ended = False
+        response.hand_on = send
+        response.ask = receive
+        if flights.swift:
+            response.mark = mark = id(response)
+            response.started_at = start = perf_counter()
+            flights.started[mark] = (point, start)
+            outer = flights.get()
+            token = flights.set(response)
+            # Without an outer call nothing is put back: what the context keeps has finished, and is passed over.
+            response.token = None if outer is None else token
         else:
             response.begin(scope)
         try:
@@ -78,103 +89,142 @@ class ObserveASGI:
         except BaseException as error:
             response.end(error)
             raise
-        if not response.finished:
+        if not response.ended:
             response.end()
 
 
-class Response(Started):
-    """Follows one request and its answer, and ends the call with the last byte."""
+class Response:
+    """Follows one request and its answer, and ends the call with the last byte. The mark of its call (see `started`)."""
 
-    __slots__ = ("_gone", "_items", "_receive", "_send", "chunks", "status", "token")
+    __slots__ = (
+        "ask", "call", "chunks", "ended", "gone", "hand_on", "items", "mark", "odd", "point", "started_at",
+        "status", "token",
+    )  # fmt: skip
 
-    def __init__(self, series: ModelSeries, receive: Receive, send: Send) -> None:
-        self.series = series
-        self.predictions = 1
-        self.call: Call | None = None
-        self.finished = False
-        self.status = 0
-        self.chunks = 0
-        """Parts of a body that came in parts. A single body is no stream: its first byte tells nothing new."""
-        self._receive = receive
-        self._send = send
-        self._items: Items | None = None
-        self._gone = False
+    point: Point
+    status: int
+    """Of the answer; 0 before it begins."""
+    mark: int
+    ended: bool
+    odd: bool
+    """True once there is more to tell than a duration; from then on there are `call`, `chunks`, `items` and `gone`."""
+    call: Call | None
+    """The call, where it was an object from the start."""
+    chunks: int
+    """Parts of a body that came in parts. A single body is no stream: its first byte tells nothing new."""
+    items: Items | None
+    gone: bool
+    token: Token[Any] | None
+    started_at: float
+    hand_on: Send
+    ask: Receive
 
     def begin(self, scope: Scope) -> None:
         """Begin as an object: the first of a process, and all while traces are on; the caller's trace is continued."""
-        self.token: Token[Any] | None = None
-        self.started_at = 0.0
-        self.call = call = Call(self.series)
-        if self.series.buffers.keeper is not None:
+        self._turn_odd()
+        self.mark = id(self)
+        self.token = None
+        self.call = call = Call(self.point.series)
+        if self.point.series.buffers.keeper is not None:
             for name, value in scope.get("headers", ()):
                 if name == b"traceparent":
                     call.continue_trace(value.decode("latin-1"))
         call.begin()
+        self.started_at = call.started_at
 
     async def receive(self) -> Message:
         """Hand on a message from the client."""
-        message = await self._receive()
-        if message["type"] == "http.disconnect" and not self.finished:
-            self._gone = True
+        message = await self.ask()
+        if message["type"] == "http.disconnect" and not self.ended:
+            self._turn_odd()
+            self.gone = True
         return message
 
     def send(self, message: Message) -> Awaitable[None]:
         """Hand on a message to the client; the call ends when the last is sent."""
         kind = message["type"]
-        if kind == "http.response.start":
-            self.status = message["status"]
-        elif kind == "http.response.body":
-            more = message.get("more_body", False)
-            if (more or self.chunks) and message.get("body"):
-                self.chunks += 1
-                if self._items is None:
-                    self._items = Items(_JUDGE)
-                self._items.take(message["body"])
-            if not more:
+        if kind == "http.response.body":
+            if "more_body" not in message or not message["more_body"]:
                 return self._last(message)
-        return self._send(message)
+            self._take(message)
+        elif kind == "http.response.start":
+            self.status = message["status"]
+        return self.hand_on(message)
 
     async def _last(self, message: Message) -> None:
-        await self._send(message)
-        if self.chunks > 1 or not self.token or self.finished or self._gone or not 0 < self.status < 400:
+        if self.odd and self.chunks:
+            self._take(message)
+        await self.hand_on(message)
+        if self.odd or not 0 < self.status < 400:
             self.end()
             return
         duration_s = perf_counter() - self.started_at
-        # As `started.leave` and `started.end`, without their frames.
-        try:  # noqa: SIM105 - contextlib.suppress costs more than the reset itself.
-            started.RUNNING.reset(self.token)
-        except ValueError:
-            pass
-        self.finished = True
-        series = self.series
-        try:
-            series.running.remove(self)
-        except KeyError:
-            if self.call is not None:
-                self._tell(self.call, None)
-                return
-        record_ok(series, duration_s, 1)
+        self.ended = True
+        if self.token is not None:
+            leave(self.token)
+        flights = _FLIGHTS
+        flights.started.pop(self.mark, None)  # As `Flights.end`, without its frame.
+        if flights.asked and (call := flights.asked.pop(self.mark, None)) is not None:
+            self._turn_odd()
+            self._tell(call, None)
+            return
+        lane = self.point.series.lane
+        values = lane.values
+        if len(values) < lane.limit:
+            values.append(duration_s)
+        else:
+            record_ok(self.point.series, duration_s, 1)
 
     def end(self, error: BaseException | None = None) -> None:
         """Record the call, once: what the endpoint said of it wins over the status."""
-        if self.finished:
+        if self.ended:
             return
+        self._turn_odd()
         call = self.said
-        self.finished = True
-        if self.token:
-            started.leave(self.token)
+        self.ended = True
+        if self.token is not None:
+            leave(self.token)
+        _FLIGHTS.end(self.mark)
         self._tell(call, error)
 
     @property
     def said(self) -> Call:
         """The call as an object, to say something of it."""
-        return asked(self) if self.call is None else self.call
+        self._turn_odd()
+        if self.call is None:
+            self.call = asked(self.point.series.buffers, self)
+        if self.call is None:  # In the child of a fork, that ends what its parent began.
+            self.call = Call(self.point.series)
+            self.call.started_at = self.started_at
+        return self.call
+
+    @property
+    def in_parts(self) -> bool:
+        """True once the answer has come in more than one part."""
+        return self.odd and self.chunks > 1
+
+    def _turn_odd(self) -> None:
+        if not self.odd:
+            self.odd = True
+            self.call = None
+            self.chunks = 0
+            self.items = None
+            self.gone = False
+
+    def _take(self, message: Message) -> None:
+        """Note a part of an answer that comes in parts."""
+        self._turn_odd()
+        if message.get("body"):
+            self.chunks += 1
+            if self.items is None:
+                self.items = Items(_JUDGE)
+            self.items.take(message["body"])
 
     def _tell(self, call: Call, error: BaseException | None) -> None:
-        if self.chunks > 1 and self._items is not None:
-            self._items.tell(call)
+        if self.chunks > 1 and self.items is not None:
+            self.items.tell(call)
         if not call.judged:
-            if self._gone:
+            if self.gone:
                 call.outcome("cancelled")
             elif error is None and self.status:
                 call.outcome(outcome_of_status(self.status))

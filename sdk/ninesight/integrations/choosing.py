@@ -10,6 +10,7 @@ from ninesight.calls import Call
 from ninesight.errors import ConfigError
 from ninesight.labels import check_label_names
 from ninesight.series import ModelSeries
+from ninesight.slots import Point
 
 __all__ = ["EXCLUDED", "Chooser"]
 
@@ -45,19 +46,19 @@ class Chooser:
         self._excluded = frozenset(excluded)
         self._below_excluded = tuple(item + "/" for item in excluded)
         self._seen: dict[str, bool] = {}
-        self.known: dict[str, ModelSeries] = {}
+        self.known: dict[str, Point] = {}
         """Observed paths, where all are counted as the same: asked of these, a middleware need not ask further."""
         told = (model, version, *self._labels.values())
-        self._fixed = None
+        self._fixed: Point | None = None
         if not any(map(callable, told)):
-            self._fixed = call(str(model), str(version), self._labels).series
+            self._fixed = self._point(call(str(model), str(version), self._labels).series)
 
     def call_of(self, path: str, request: Any) -> Call | None:
         """Return the call of a request, not begun; None for one that is not observed."""
-        series = self.series_of(path, request)
-        return None if series is None else Call(series)
+        point = self.point_of(path, request)
+        return None if point is None else Call(point.series)
 
-    def series_of(self, path: str, request: Any) -> ModelSeries | None:
+    def point_of(self, path: str, request: Any) -> Point | None:
         """Return what a request is counted as; None for a path that is not observed, or a function that says None."""
         observed = self._seen.get(path)
         if observed is None:
@@ -71,7 +72,11 @@ class Chooser:
             return None
         labels = {name: self._ask(told, request) for name, told in self._labels.items()}
         version = str(self._ask(self._version, request) or "1")
-        return RUNTIME.series(str(model), version, tuple(labels.items()))
+        return self._point(RUNTIME.series(str(model), version, tuple(labels.items())))
+
+    @staticmethod
+    def _point(series: ModelSeries) -> Point:
+        return series.buffers.point(series, 1)
 
     def _observes(self, path: str) -> bool:
         """Match a path, and remember it: a server has few. Beyond a bound each is matched anew."""

@@ -13,9 +13,8 @@ import json
 from collections.abc import Awaitable, Mapping, Sequence
 
 from ninesight.chunks import openai_usage
-from ninesight.integrations.asgi import App, Message, ObserveASGI, Receive, Response, Send
+from ninesight.integrations.asgi import App, Message, ObserveASGI, Response
 from ninesight.integrations.choosing import EXCLUDED, Told
-from ninesight.series import ModelSeries
 
 __all__ = ["ObserveOpenAI"]
 
@@ -46,8 +45,7 @@ class _Completion(Response):
 
     __slots__ = ("_answer", "_request")
 
-    def __init__(self, series: ModelSeries, receive: Receive, send: Send) -> None:
-        super().__init__(series, receive, send)
+    def __init__(self) -> None:
         self._request: bytearray | None = bytearray()
         self._answer: bytearray | None = bytearray()
 
@@ -62,7 +60,7 @@ class _Completion(Response):
                 found = _json(bytes(self._request))
                 self._request = None
                 if isinstance(found, dict) and isinstance(found.get("model"), str):
-                    self.said.model(found["model"], self.series.version)
+                    self.said.model(found["model"], self.point.series.version)
         return message
 
     def send(self, message: Message) -> Awaitable[None]:
@@ -70,7 +68,7 @@ class _Completion(Response):
         sending = super().send(message)
         if message["type"] == "http.response.body" and self._answer is not None:
             self._answer += message.get("body", b"")
-            if self.chunks > 1 or len(self._answer) > _BODY_BYTES_MAX:
+            if self.in_parts or len(self._answer) > _BODY_BYTES_MAX:
                 self._answer = None
             elif self._answer and not message.get("more_body", False):
                 usage = openai_usage(_json(bytes(self._answer)))

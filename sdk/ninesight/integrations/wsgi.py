@@ -46,13 +46,13 @@ class ObserveWSGI:
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request."""
         path = environ.get("PATH_INFO", "")
-        series = self._known.get(path)
-        if series is None or not series.buffers.recording:
-            series = self._chooser.series_of(path, environ)
-        if series is None:
+        point = self._known.get(path)
+        if point is None or not RUNTIME.buffers.recording:
+            point = self._chooser.point_of(path, environ)
+        if point is None:
             return self._app(environ, start_response)
-        call = Call(series)
-        if series.buffers.keeper is not None and "HTTP_TRACEPARENT" in environ:
+        call = Call(point.series)
+        if point.series.buffers.keeper is not None and "HTTP_TRACEPARENT" in environ:
             call.continue_trace(environ["HTTP_TRACEPARENT"])
         answer = _Answer(call)
 
