@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from ninesight_server.config import ServerSettings
-from ninesight_server.contract import Backend, ModelSpec, Tensors, TensorSpec
+from ninesight_server.contract import Backend, Golden, ModelSpec, Tensors, TensorSpec
 
-__all__ = ["Backend", "ModelSpec", "ServerSettings", "TensorSpec", "Tensors"]
+__all__ = ["Backend", "Golden", "ModelSpec", "ServerSettings", "TensorSpec", "Tensors"]

@@ -11,10 +11,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
+import ninesight
 import numpy as np
 
 from ninesight_server.contract import Backend, Tensors
@@ -37,7 +39,7 @@ class BatcherSettings:
 
 @dataclass(eq=False, slots=True)
 class Member:
-    """One request in the queue, and afterwards what its batch cost."""
+    """One request in the queue."""
 
     inputs: Tensors
     rows: int
@@ -45,11 +47,8 @@ class Member:
     """On the batcher's clock."""
     answer: asyncio.Future[Tensors]
     queued_s: float
-    waited_s: float = 0.0
-    """From submit until its batch began."""
-    ran_s: float = 0.0
-    """Wall time of the batch it was in."""
-    batch_rows: int = 0
+    call: ninesight.Call | None = None
+    """What the SDK records of it; None for a request of the server's own."""
 
 
 @dataclass(slots=True)
@@ -66,14 +65,18 @@ class Batcher:
         backend: Backend,
         settings: BatcherSettings,
         *,
-        on_batch: Callable[[int, float], None] = lambda rows, seconds: None,
+        around_run: Callable[[Sequence[Member]], AbstractContextManager[object]] = nullcontext,
         before_run: Callable[[], float] = lambda: 0.0,
         clock_s: Callable[[], float] = time.perf_counter,
     ) -> None:
-        """`on_batch(rows, seconds)` hears of every run; `before_run()` returns seconds to hold a run back (faults)."""
+        """Make a batcher that runs nothing yet.
+
+        `around_run(members)` is entered around each run, on the thread that runs it. `before_run()` returns seconds
+        to hold a run back (faults).
+        """
         self._backend = backend
         self._settings = settings
-        self._on_batch = on_batch
+        self._around_run = around_run
         self._before_run = before_run
         self._clock_s = clock_s
         self._pending = _Pending()
@@ -101,9 +104,14 @@ class Batcher:
             await self._task
         self._thread.shutdown()
 
-    def submit(self, inputs: Tensors, timeout_s: float) -> Member:
-        """Queue a request; await its `answer`. Raises OverloadedError when the queue is full."""
-        if len(self._pending.members) >= self._settings.queue_requests_max:
+    def submit(
+        self, inputs: Tensors, timeout_s: float, *, call: ninesight.Call | None = None, first: bool = False
+    ) -> Member:
+        """Queue a request; await its `answer`. Raises OverloadedError when the queue is full.
+
+        One that goes `first` is in the next run, whatever waits: for the server's own, one at a time.
+        """
+        if len(self._pending.members) >= self._settings.queue_requests_max and not first:
             raise OverloadedError(
                 f"{self._backend.spec.name}: at most {self._settings.queue_requests_max} requests may wait; "
                 "the request was not begun, send it again later"
@@ -111,8 +119,11 @@ class Batcher:
         now_s = self._clock_s()
         rows = len(next(iter(inputs.values())))
         answer: asyncio.Future[Tensors] = asyncio.get_running_loop().create_future()
-        member = Member(inputs, rows, now_s + timeout_s, answer, now_s)
-        self._pending.members.append(member)
+        member = Member(inputs, rows, now_s + timeout_s, answer, now_s, call)
+        if first:
+            self._pending.members.appendleft(member)
+        else:
+            self._pending.members.append(member)
         self._pending.wake.set()
         return member
 
@@ -152,7 +163,6 @@ class Batcher:
                 break
             else:
                 members.popleft()
-                member.waited_s = now_s - member.queued_s
                 rows += member.rows
                 batch.append(member)
         return batch
@@ -165,10 +175,10 @@ class Batcher:
         start_s = self._clock_s()
         try:
             if 0.0 < self._per_row_s * rows < _INLINE_S_MAX:
-                outputs = self._backend.run(inputs)
+                outputs = self._execute(batch, inputs)
             else:
                 loop = asyncio.get_running_loop()
-                outputs = await loop.run_in_executor(self._thread, self._backend.run, inputs)
+                outputs = await loop.run_in_executor(self._thread, self._execute, batch, inputs)
         except Exception as error:
             wrapped = error if isinstance(error, InferenceError) else InferenceError(str(error))
             for member in batch:
@@ -178,14 +188,16 @@ class Batcher:
         seconds = self._clock_s() - start_s
         per_row_s = seconds / rows
         self._per_row_s = per_row_s if not self._per_row_s else 0.9 * self._per_row_s + 0.1 * per_row_s
-        self._on_batch(rows, seconds)
-        self._answer(batch, outputs, rows, seconds)
+        self._answer(batch, outputs)
+
+    def _execute(self, batch: list[Member], inputs: Tensors) -> Tensors:
+        with self._around_run(batch):
+            return self._backend.run(inputs)
 
     @staticmethod
-    def _answer(batch: list[Member], outputs: Tensors, rows: int, seconds: float) -> None:
+    def _answer(batch: list[Member], outputs: Tensors) -> None:
         first = 0
         for member in batch:
-            member.ran_s, member.batch_rows = seconds, rows
             if not member.answer.done():
                 part = {name: values[first : first + member.rows] for name, values in outputs.items()}
                 member.answer.set_result(part)

@@ -36,6 +36,13 @@ def serve_main(arguments: Sequence[str]) -> int:
         "--accelerator", metavar="LABEL", help="gpu label of accelerator-seconds (default: the device used)"
     )
     parser.add_argument(
+        "--golden-every",
+        type=float,
+        default=60.0,
+        metavar="SECONDS",
+        help="between two golden inputs; a model that answers one wrongly is not ready (default: %(default)s)",
+    )
+    parser.add_argument(
         "--faults", action="store_true", help="allow POST /admin/faults/MODEL: demos and tests only"
     )
     given = parser.parse_args(list(arguments))
@@ -58,6 +65,7 @@ def serve_main(arguments: Sequence[str]) -> int:
             batch_rows_max=given.batch,
             accelerator=given.accelerator,
             faults=given.faults,
+            golden_every_s=given.golden_every,
         )
         _run(serve(reference_models(given.accelerator), settings, on_listening=listening))
     except (ValueError, OSError, ServerError) as error:

@@ -24,11 +24,20 @@ class ServerSettings:
     """The `gpu` label of accelerator-seconds; None = the device really used."""
     faults: bool = False
     """Let `POST /admin/faults/{model}` slow a model down or make it fail: for demos and tests only."""
+    golden_every_s: float = 60.0
+    """How often each model is asked its golden input."""
     drain_s: float = 10.0
     """After SIGTERM: not ready at once, running requests get this long."""
 
     def __post_init__(self) -> None:
-        for name in ("timeout_s", "queue_requests_max", "batch_rows_max", "body_bytes_max", "drain_s"):
+        for name in (
+            "timeout_s",
+            "queue_requests_max",
+            "batch_rows_max",
+            "body_bytes_max",
+            "golden_every_s",
+            "drain_s",
+        ):
             value = getattr(self, name)
             if not value > 0:
                 raise ValueError(f"{name} must be greater than 0, got {value}")

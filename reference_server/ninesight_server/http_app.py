@@ -76,7 +76,7 @@ class InferenceApp:
                 return 200, payload
             _require(method, "GET", path)
             if rest == ["ready"]:
-                return (200 if slot.ready and not self.draining else 503), orjson.dumps({"ready": slot.ready})
+                return self._ready(slot.why_not)
             if not rest:
                 return 200, orjson.dumps(_face(slot))
         elif steps[:2] == ["admin", "faults"] and len(steps) == 3 and self._settings.faults:
@@ -93,10 +93,17 @@ class InferenceApp:
         if path == "/v2/health/live":
             return 200, orjson.dumps({"live": True})
         if path == "/v2/health/ready":
-            ready = not self.draining and all(slot.ready for slot in self._slots.values())
-            return (200 if ready else 503), orjson.dumps({"ready": ready})
+            reasons = (f"{name}: {slot.why_not}" for name, slot in self._slots.items() if slot.why_not)
+            return self._ready("; ".join(reasons))
         about = {"name": "ninesight-server", "version": version("ninesight"), "extensions": []}
         return 200, orjson.dumps({**about, "models": sorted(self._slots)})
+
+    def _ready(self, why_not: str | None) -> tuple[int, bytes]:
+        """Say that all is ready, or why not."""
+        why_not = "the server is draining" if self.draining else why_not
+        if why_not:
+            return 503, orjson.dumps({"ready": False, "reason": why_not})
+        return 200, orjson.dumps({"ready": True})
 
     def _slot(self, steps: list[str]) -> tuple[ModelSlot, list[str]]:
         """Return the model a path names, and the path's rest."""

@@ -33,13 +33,11 @@ async def infer(slot: ModelSlot, body: bytes) -> tuple[bytes, float]:
             with ninesight.stage("preprocess"):
                 request = parse_json(body)
                 inputs = decode_inputs(request, spec)
-            answered = await slot.infer(inputs)
+            outputs = await slot.infer(inputs, call)
             call.predictions(len(next(iter(inputs.values()))))
-            call.add_stage("queue", answered.waited_s)
-            call.add_stage("inference", answered.ran_s)
             with ninesight.stage("postprocess"):
                 payload = orjson.dumps(
-                    encode_outputs(spec, answered.outputs, request.get("id")),
+                    encode_outputs(spec, outputs, request.get("id")),
                     option=orjson.OPT_SERIALIZE_NUMPY,
                 )
         except ServerError as error:

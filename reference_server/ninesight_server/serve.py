@@ -30,7 +30,7 @@ async def serve(
 ) -> None:
     """Serve until SIGTERM or SIGINT. `on_listening` gets the address once requests are taken (not yet ready).
 
-    Raises OSError when the port is taken, InferenceError when a model fails its golden input.
+    Raises OSError when the port is taken, InferenceError when a model cannot be loaded.
     """
     # The protocol is named because asyncio switches Nagle's delay off only where it is.
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as sock:
@@ -54,8 +54,7 @@ async def serve(
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(asyncio.shield(running), settings.drain_s)
             for slot in slots.values():
-                if slot.ready:
-                    await slot.unload()
+                await slot.unload()
             await asyncio.to_thread(ninesight.shutdown)
 
 

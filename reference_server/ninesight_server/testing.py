@@ -7,19 +7,23 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ninesight_server.contract import ModelSpec, Tensors, TensorSpec
+from ninesight_server.contract import Golden, ModelSpec, Tensors, TensorSpec
 
 __all__ = ["DoublingBackend"]
 
 
 class DoublingBackend:
-    """Answers `y = 2 x` after `run_s` seconds of `sleep`. Fulfils `contract.Backend`; records batch lengths."""
+    """Answers `y = 2 x` after `run_s` seconds of `sleep`. Fulfils `contract.Backend`; records batch lengths.
+
+    `drift` is added to every number: a model that has gone wrong without an error.
+    """
 
     def __init__(
         self, name: str = "double", *, run_s: float = 0.0, sleep: Callable[[float], None] = time.sleep
     ) -> None:
         self.batches: list[int] = []
         self.loaded = False
+        self.drift = 0.0
         self._run_s = run_s
         self._sleep = sleep
         self._spec = ModelSpec(
@@ -36,6 +40,12 @@ class DoublingBackend:
         """Always `cpu`."""
         return "cpu"
 
+    @property
+    def golden(self) -> Golden:
+        """One row."""
+        row = np.array([[1.0, -3.0]], np.float32)
+        return Golden({"x": row}, {"y": row * np.float32(2.0)}, 1e-6)
+
     def load(self) -> None:
         """Become ready."""
         self.loaded = True
@@ -45,7 +55,7 @@ class DoublingBackend:
         if self._run_s:
             self._sleep(self._run_s)
         self.batches.append(len(batch["x"]))
-        return {"y": np.multiply(batch["x"], np.float32(2.0))}
+        return {"y": np.multiply(batch["x"], np.float32(2.0)) + np.float32(self.drift)}
 
     def unload(self) -> None:
         """Become unready."""

@@ -1,6 +1,7 @@
 """Dynamic batching: who shares a run, who is shed, who is given up."""
 
 import asyncio
+import contextlib
 import threading
 
 import numpy as np
@@ -38,7 +39,14 @@ def test_requests_that_wait_share_the_next_run():
     async def scene():
         backend = HeldBackend()
         heard = []
-        batcher = Batcher(backend, BatcherSettings(), on_batch=lambda rows, s: heard.append((rows, s)))
+
+        @contextlib.contextmanager
+        def around(members):
+            heard.append((threading.current_thread(), list(members), len(backend.batches)))
+            yield
+            heard.append(len(backend.batches))
+
+        batcher = Batcher(backend, BatcherSettings(), around_run=around)
         batcher.start()
         first = batcher.submit(row(0), 10)
         await entered(backend)
@@ -47,13 +55,15 @@ def test_requests_that_wait_share_the_next_run():
         backend.release.set()
         answers = [await member.answer for member in [first, *others]]
         await batcher.stop()
-        return backend, answers, others, heard
+        return backend, answers, first, others, heard
 
-    backend, answers, others, heard = asyncio.run(scene())
+    backend, answers, first, others, heard = asyncio.run(scene())
     assert backend.batches == [1, 8]
     assert [float(answer["y"][0, 0]) for answer in answers] == [2.0 * value for value in range(9)]
-    assert all(member.batch_rows == 8 and member.waited_s >= 0 and member.ran_s > 0 for member in others)
-    assert [rows for rows, _ in heard] == [1, 8]
+    (thread, alone, before), after, (_, together, _), _ = heard
+    assert thread is not threading.main_thread(), "entered on the thread that runs"
+    assert (alone, together) == ([first], others)
+    assert (before, after) == (0, 1), "around the run"
 
 
 def test_a_batch_never_exceeds_its_row_limit():
@@ -91,6 +101,31 @@ def test_a_full_queue_sheds_at_once():
         await batcher.stop()
 
     asyncio.run(scene())
+
+
+def test_one_of_the_servers_own_goes_first():
+    """Before all that waits, into a full queue too; no other bound is given up."""
+
+    async def scene():
+        backend = HeldBackend()
+        batcher = Batcher(backend, BatcherSettings(batch_rows_max=2, queue_requests_max=3))
+        batcher.start()
+        members = [batcher.submit(row(0), 10)]
+        await entered(backend)
+        members += [batcher.submit(row(value), 10) for value in (1, 2, 3)]
+        own = batcher.submit({"x": np.full((2, 2), 7, np.float32)}, 10, first=True)
+        order = []
+        for member in (own, members[1]):
+            member.answer.add_done_callback(order.append)
+        backend.release.set()
+        await asyncio.gather(own.answer, *(member.answer for member in members))
+        await batcher.stop()
+        return backend.batches, order == [own.answer, members[1].answer], own.answer.result()
+
+    batches, own_first, found = asyncio.run(scene())
+    assert batches == [1, 2, 2, 1]
+    assert own_first
+    assert found["y"].tolist() == [[14.0, 14.0]] * 2
 
 
 def test_an_expired_or_cancelled_member_is_not_run():

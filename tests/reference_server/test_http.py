@@ -1,12 +1,19 @@
 """The server over real HTTP: protocol, errors, shedding, timeouts, faults, draining, and its own metrics."""
 
+import asyncio
 import concurrent.futures
 import signal
+import time
 
 import httpx2
 import numpy as np
 import pytest
+from ninesight.testing import isolated
+from ninesight_server.config import ServerSettings
+from ninesight_server.http_app import InferenceApp
 from ninesight_server.onnx_mlp import LIGHT, mlp_reference, mlp_weights
+from ninesight_server.slot import ModelSlot
+from ninesight_server.testing import DoublingBackend
 from ninesight_suite.testing import eventually, running_server
 
 INFER = "/v2/models/digits-light/infer"
@@ -19,8 +26,10 @@ def body(rows, **changes):
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
+    # Golden inputs come from the tests alone after the first: one that fell into a fault would shed requests.
+    rarely = ["--golden-every", "3600"]
     with (
-        running_server(tmp_path_factory.mktemp("server")) as running,
+        running_server(tmp_path_factory.mktemp("server"), options=rarely) as running,
         httpx2.Client(base_url=running.url, timeout=20.0) as client,
     ):
         running.client = client
@@ -61,6 +70,34 @@ def test_answers_are_right_alone_and_under_concurrency(server):
     with concurrent.futures.ThreadPoolExecutor(16) as pool:
         for rows, found in zip(inputs, pool.map(ask, inputs), strict=True):
             np.testing.assert_allclose(found, mlp_reference(layers, rows), atol=1e-4)
+
+
+def test_its_metrics_tell_the_life_of_a_model_and_its_batches(server):
+    """Loaded in how long, ready, golden input right; batches by the SDK's own execution; no number twice."""
+    rows = np.zeros((2, 256), np.float32)
+    asked = 4
+    labels = {"model": "ranker-heavy", "version": "1"}
+    stage = "model_stage_duration_seconds_count"
+
+    def counted():
+        names = ("preprocess", "batch", "inference", "postprocess")
+        return [metric(server.client, stage, stage=name, **labels) or 0 for name in names]
+
+    before = counted()
+    sizes = metric(server.client, "model_batch_size_sum", **labels)
+    for _ in range(asked):
+        server.client.post("/v2/models/ranker-heavy/infer", json=body(rows)).raise_for_status()
+    assert eventually(lambda: counted() == [count + asked for count in before])
+    assert metric(server.client, "model_batch_size_sum", **labels) == sizes + asked
+    assert metric(server.client, stage, stage="queue", **labels) is None
+    for name in ("model_loaded", "model_ready", "model_golden_check_success"):
+        assert metric(server.client, name, **labels) == 1
+    assert metric(server.client, "model_load_duration_seconds", **labels) > 0
+    assert time.time() - metric(server.client, "model_golden_check_timestamp_seconds", **labels) < 3600
+    busy = metric(server.client, "model_accelerator_seconds_total", gpu="0", basis="wall", **labels)
+    assert (
+        0 < busy <= metric(server.client, "model_stage_duration_seconds_sum", stage="inference", **labels) + 5
+    )
 
 
 @pytest.mark.parametrize(
@@ -138,6 +175,54 @@ def test_an_injected_error_is_a_500_and_an_error_outcome(server):
             (metric(server.client, "model_requests_total", model="digits-light", outcome="error") or 0) >= 1
         )
     )
+
+
+def test_readiness_says_why_not():
+    """Of the model that answers wrongly, of the server that has it, and of one that drains; live all the while."""
+
+    async def scene():
+        right, wrong = DoublingBackend("right"), DoublingBackend("wrong")
+        wrong.drift = 1.0
+        settings = ServerSettings(golden_every_s=3600.0)
+        slots = {backend.spec.name: ModelSlot(backend, settings) for backend in (right, wrong)}
+        app = InferenceApp(slots, settings)
+        async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://app") as client:
+
+            async def said(path, **given):
+                answer = await client.request("POST" if given else "GET", path, **given)
+                return answer.status_code, answer.json()
+
+            loading = await said("/v2/health/ready")
+            for slot in slots.values():
+                await slot.load()
+            found = {
+                path: await said(path)
+                for path in (
+                    "/v2/health/ready",
+                    "/v2/health/live",
+                    "/v2/models/right/ready",
+                    "/v2/models/wrong/ready",
+                )
+            }
+            rows = np.ones((1, 2), np.float32)
+            shed = await said("/v2/models/wrong/infer", json=body(rows))
+            app.draining = True
+            draining = await said("/v2/models/right/ready")
+            for slot in slots.values():
+                await slot.unload()
+        return loading, found, shed, draining
+
+    with isolated():
+        loading, found, shed, draining = asyncio.run(scene())
+    off = "the golden input must be answered within 1e-06, was off by 1"
+    reason = "right: the model is loading; wrong: the model is loading"
+    assert loading == (503, {"ready": False, "reason": reason})
+    assert found["/v2/models/right/ready"] == (200, {"ready": True})
+    assert found["/v2/models/wrong/ready"] == (503, {"ready": False, "reason": off})
+    assert found["/v2/health/ready"] == (503, {"ready": False, "reason": f"wrong: {off}"})
+    assert found["/v2/health/live"] == (200, {"live": True})
+    assert shed == (503, {"error": f"wrong is not ready: {off}"})
+    assert draining == (503, {"ready": False, "reason": "the server is draining"})
 
 
 def test_sigterm_drains(tmp_path):
