@@ -65,6 +65,8 @@ class Grid:
     @property
     def times(self) -> Int64:
         """[T]"""
+        if self.count == 1:
+            return np.array((self.start_ms,), np.int64)
         return self.start_ms + np.arange(self.count, dtype=np.int64) * self.step_ms
 
 

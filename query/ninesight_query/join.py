@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
 
 import numpy as np
 from ninesight_store.contract import Int64, Labels
@@ -18,11 +20,13 @@ from ninesight_store.contract import Int64, Labels
 from ninesight_query import ir
 from ninesight_query import labels as label
 from ninesight_query.block import Block, Bool
+from ninesight_query.context import Context
 from ninesight_query.errors import ExecutionError
-from ninesight_query.label_memo import remembered
+from ninesight_query.label_memo import remembered, remembered_of_two
 
-__all__ = ["Pairs", "match_ids", "pair_up", "result_labels"]
+__all__ = ["Join", "Pairs", "check_many_side", "join_of", "match_ids", "result_labels"]
 
+S = TypeVar("S")
 Signature = Callable[[Labels], Labels]
 
 
@@ -38,16 +42,36 @@ class Pairs:
     """[P]"""
 
 
-def match_ids(left: Block, right: Block, matching: ir.Matching) -> tuple[Int64, Int64, int]:
-    """Number the match groups of both sides alike; also their number."""
+@dataclass(frozen=True, slots=True)
+class Join:
+    """Which series meet and what their results are called."""
+
+    many_ids: Int64
+    """[M] match group of each series of the many side."""
+    one_ids: Int64
+    """[O] the same of the one side."""
+    pairs: Pairs
+    names: list[Labels]
+    """[P] labels of the results."""
+    ambiguous: bool
+    """Whether two pairs of a group give results of the same labels."""
+
+
+def match_ids(left: Sequence[Labels], right: Sequence[Labels], matching: ir.Matching) -> tuple[Int64, Int64]:
+    """Number the match groups of both sides alike."""
+    key = ("match", matching.on, matching.labels)
+    return remembered_of_two(left, right, key, partial(_match_ids, left, right, matching))
+
+
+def _match_ids(left: Sequence[Labels], right: Sequence[Labels], matching: ir.Matching) -> tuple[Int64, Int64]:
     seen: dict[Labels, int] = {}
     sides = []
-    for block in (left, right):
-        ids = np.empty(len(block), np.int64)
-        for row, labels in enumerate(_signatures(block.labels, matching)):
+    for side in (left, right):
+        ids = np.empty(len(side), np.int64)
+        for row, labels in enumerate(_signatures(side, matching)):
             ids[row] = seen.setdefault(labels, len(seen))
         sides.append(ids)
-    return sides[0], sides[1], len(seen)
+    return sides[0], sides[1]
 
 
 def _signatures(labels: Sequence[Labels], matching: ir.Matching) -> list[Labels]:
@@ -56,26 +80,66 @@ def _signatures(labels: Sequence[Labels], matching: ir.Matching) -> list[Labels]
     return remembered(labels, key, lambda: [signature(each) for each in labels], label.itself)
 
 
-def pair_up(many: Block, one: Block, many_ids: Int64, one_ids: Int64, matching: ir.Matching) -> Pairs:
-    """Pair every series of the many side with those of its group on the one side.
+def join_of(left: Block, right: Block, matching: ir.Matching, *, drop: bool, context: Context) -> Join:
+    """Join two vectors by their labels; `drop` takes metadata labels from the results.
 
-    Raises ExecutionError where the one side holds two series of a group at one step.
+    Raises ExecutionError where the one side holds two series of a group at one step, LimitError for too many pairs.
     """
+    make = partial(_simple_join, left.labels, right.labels, matching, drop=drop)
+    joined = remembered_of_two(left.labels, right.labels, ("join", matching, drop), make, _names_of)
+    if joined is not None:
+        return joined
+    many, one, many_ids, one_ids = _sides(
+        left, right, matching, match_ids(left.labels, right.labels, matching)
+    )
+    _check_one_side(many, one, one_ids, matching)
+    order = np.argsort(one_ids, kind="stable")
+    low, number = _found(one_ids[order], many_ids)
+    context.check_cells(int(number.sum()), left.steps)
+    rows = np.repeat(np.arange(len(many_ids)), number)
+    within = np.arange(len(rows)) - np.repeat(np.cumsum(number) - number, number)
+    pairs = Pairs(rows, order[np.repeat(low, number) + within], many_ids[rows])
+    names = result_labels(many.labels, one.labels, pairs, matching, drop_metadata=drop)
+    return Join(many_ids, one_ids, pairs, names, ambiguous=True)
+
+
+def _simple_join(
+    left: Sequence[Labels], right: Sequence[Labels], matching: ir.Matching, *, drop: bool
+) -> Join | None:
+    """Join by labels alone; None where a group has several series on the one side: then the samples decide."""
+    many, one, many_ids, one_ids = _sides(left, right, matching, match_ids(left, right, matching))
     order = np.argsort(one_ids, kind="stable")
     ordered = one_ids[order]
-    low = np.searchsorted(ordered, many_ids, "left")
-    high = np.searchsorted(ordered, many_ids, "right")
-    if len(ordered) and (np.diff(ordered) == 0).any():
-        _check_one_side(many, one, one_ids, order, matching)
-        number = high - low
-        rows = np.repeat(np.arange(len(many_ids)), number)
-        within = np.arange(len(rows)) - np.repeat(np.cumsum(number) - number, number)
-        return Pairs(rows, order[np.repeat(low, number) + within], many_ids[rows])
-    rows = np.flatnonzero(high > low)
-    return Pairs(rows, order[low[rows]], many_ids[rows])
+    if (ordered[1:] == ordered[:-1]).any():
+        return None
+    low, number = _found(ordered, many_ids)
+    rows = np.flatnonzero(number)
+    pairs = Pairs(rows, order[low[rows]], many_ids[rows])
+    names = result_labels(many, one, pairs, matching, drop_metadata=drop)
+    keys = _result_keys(pairs, names, matching)
+    return Join(many_ids, one_ids, pairs, names, len(set(keys)) < len(keys))
 
 
-def _check_one_side(many: Block, one: Block, ids: Int64, order: Int64, matching: ir.Matching) -> None:
+def _names_of(join: Join | None) -> Sequence[Labels]:
+    return () if join is None else join.names
+
+
+def _sides(left: S, right: S, matching: ir.Matching, ids: tuple[Int64, Int64]) -> tuple[S, S, Int64, Int64]:
+    """Return the many side, the one side, and the match groups of both."""
+    if matching.cardinality is ir.Cardinality.ONE_TO_MANY:
+        return right, left, ids[1], ids[0]
+    return left, right, *ids
+
+
+def _found(ordered: Int64, wanted: Int64) -> tuple[Int64, Int64]:
+    """Return where each wanted group begins among ordered ones, and how often it is there."""
+    low = np.searchsorted(ordered, wanted, "left")
+    return low, np.searchsorted(ordered, wanted, "right") - low
+
+
+def _check_one_side(many: Block, one: Block, ids: Int64, matching: ir.Matching) -> None:
+    """Raise ExecutionError where the one side holds two series of a group at one step; `ids` [O] are its groups."""
+    order = np.argsort(ids, kind="stable")
     asked = many.exists.any(axis=0)
     if matching.fill_left is not None or matching.fill_right is not None:
         asked = np.ones_like(asked)
@@ -105,26 +169,33 @@ def check_many_side(pairs: Pairs, exists: Bool, labels: Sequence[Labels], matchi
 
     `exists` [P, T] says where a pair is there; `labels` [P] are the results' labels.
     """
+    message = "multiple matches for labels: grouping labels must ensure unique matches"
     if matching.cardinality is ir.Cardinality.ONE_TO_ONE:
-        keys: list[object] = pairs.group.tolist()
         message = (
             "multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)"
         )
-    else:
-        keys = list(zip(pairs.group.tolist(), labels, strict=True))
-        message = "multiple matches for labels: grouping labels must ensure unique matches"
-    if len(set(keys)) == len(keys):
-        return
     rows: dict[object, list[int]] = {}
-    for row, key in enumerate(keys):
+    for row, key in enumerate(_result_keys(pairs, labels, matching)):
         rows.setdefault(key, []).append(row)
     for members in rows.values():
         if len(members) > 1 and (exists[members].sum(axis=0) > 1).any():
             raise ExecutionError(message)
 
 
+def _result_keys(pairs: Pairs, labels: Sequence[Labels], matching: ir.Matching) -> list[object]:
+    """Return what must differ between the pairs that are there at one step."""
+    if matching.cardinality is ir.Cardinality.ONE_TO_ONE:
+        return [*pairs.group.tolist()]
+    return list(zip(pairs.group.tolist(), labels, strict=True))
+
+
 def result_labels(
-    many: Block, one: Block, pairs: Pairs, matching: ir.Matching, *, drop_metadata: bool
+    many: Sequence[Labels],
+    one: Sequence[Labels],
+    pairs: Pairs,
+    matching: ir.Matching,
+    *,
+    drop_metadata: bool,
 ) -> list[Labels]:
     """Return the labels of every pair's result."""
     namer = _namer(matching, drop_metadata=drop_metadata)
@@ -133,13 +204,13 @@ def result_labels(
         cache: dict[int, Labels] = {}
         for row in pairs.many.tolist():
             if row not in cache:
-                cache[row] = namer(many.labels[row])
+                cache[row] = namer(many[row])
         return [cache[row] for row in pairs.many.tolist()]
     out = []
     for row, other in zip(pairs.many.tolist(), pairs.one.tolist(), strict=True):
-        labels = namer(many.labels[row])
+        labels = namer(many[row])
         for name in include:
-            labels = label.with_label(labels, name, label.get(one.labels[other], name))
+            labels = label.with_label(labels, name, label.get(one[other], name))
         out.append(labels)
     return out
 

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from ninesight_store.contract import Labels
 
-__all__ = ["LabelMemo", "keep_labels", "remembered"]
+__all__ = ["LabelMemo", "keep_labels", "remembered", "remembered_of_two"]
 
 T = TypeVar("T")
 
@@ -68,17 +68,41 @@ class LabelMemo:
                 known: T = entry.made[what]
                 return known
         made = make()
-        if entry is None:
-            return made
+        if entry is not None:
+            self._add(entry, what, made, labels_of(made) if labels_of else ())
+        return made
+
+    def get_of_two(
+        self,
+        labels: Sequence[Labels],
+        others: Sequence[Labels],
+        what: Hashable,
+        make: Callable[[], T],
+        labels_of: Callable[[T], Sequence[Labels]] | None = None,
+    ) -> T:
+        """Return what `make` makes of both sequences; it is remembered if both are kept."""
+        key = (id(others), what)
         with self._lock:
-            self._labels += len(labels)
+            entry = self._kept.get(id(labels)) if id(others) in self._kept else None
+            if entry is not None and key in entry.made:
+                self._kept.move_to_end(id(labels))
+                # The others are held beside it: nothing else can have got their identity.
+                known: T = entry.made[key][1]
+                return known
+        made = make()
+        if entry is not None:
+            self._add(entry, key, (others, made), labels_of(made) if labels_of else ())
+        return made
+
+    def _add(self, entry: _Entry, what: Hashable, made: object, labels: Sequence[Labels]) -> None:
+        with self._lock:
+            self._labels += len(entry.labels)
             entry.made[what] = made
-            if labels_of is not None and len(labels_of(made)) >= _SMALL:
-                self._keep(labels_of(made))
+            if len(labels) >= _SMALL:
+                self._keep(labels)
             while self._labels > self._labels_max and self._kept:
                 _, gone = self._kept.popitem(last=False)
                 self._labels -= len(gone.labels) * (1 + len(gone.made))
-        return made
 
     def _keep(self, labels: Sequence[Labels]) -> None:
         if id(labels) not in self._kept:
@@ -102,3 +126,14 @@ def remembered(
 ) -> T:
     """Return what `make` makes of the labels, from the process' memo (see `LabelMemo.get`)."""
     return _MEMO.get(labels, what, make, labels_of)
+
+
+def remembered_of_two(
+    labels: Sequence[Labels],
+    others: Sequence[Labels],
+    what: Hashable,
+    make: Callable[[], T],
+    labels_of: Callable[[T], Sequence[Labels]] | None = None,
+) -> T:
+    """Return what `make` makes of both, from the process' memo (see `LabelMemo.get_of_two`)."""
+    return _MEMO.get_of_two(labels, others, what, make, labels_of)

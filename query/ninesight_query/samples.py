@@ -206,17 +206,44 @@ class Samples:
         """
         for whole in self._laid():
             tile = whole.within(start_ms, end_ms)
-            width = tile.values.shape[1]
-            if not width:
+            if tile.values.shape[1]:
+                for part in _parts(tile, max(steps, tile.values.shape[1])):
+                    yield tile if part is None else tile.cut(part.start, part.stop)
+
+    def whole_tiles(self, steps: int) -> Iterator[Tile]:
+        """Yield all float samples in tiles, none larger than CELLS_MAX cells of the grid."""
+        for tile in self._laid():
+            for part in _parts(tile, steps):
+                yield tile if part is None else tile.cut(part.start, part.stop)
+
+    def seen(self, starts_ms: Int64, ends_ms: Int64) -> Iterator[tuple[Tile, Int64, Int64]]:
+        """Yield what `tiles` gives for windows start < t <= end, with the `bounds` of their starts and ends in it."""
+        for whole in self._laid():
+            tile, low, high = whole.seen(starts_ms, ends_ms)
+            if not tile.values.shape[1]:
                 continue
-            rows = max(1, CELLS_MAX // max(steps, width))
-            for start in range(0, len(tile.rows), rows):
-                yield tile if rows >= len(tile.rows) else tile.cut(start, start + rows)
+            for part in _parts(tile, max(len(ends_ms), tile.values.shape[1])):
+                if part is None:
+                    yield tile, low, high
+                elif len(low) == 1:
+                    yield tile.cut(part.start, part.stop), low, high
+                else:
+                    yield tile.cut(part.start, part.stop), low[part], high[part]
 
     def _laid(self) -> list[Tile]:
         if self._tiles is None:
             self._tiles = lay_tiles(self.flat)
         return self._tiles
+
+
+def _parts(tile: Tile, width: int) -> Iterator[slice | None]:
+    """Yield the rows that are worked on together, CELLS_MAX at most; None is all."""
+    rows = max(1, CELLS_MAX // width)
+    if rows >= len(tile.rows):
+        yield None
+        return
+    for start in range(0, len(tile.rows), rows):
+        yield slice(start, start + rows)
 
 
 def _with_histograms(labels: Sequence[Labels], histograms: HistogramColumns, offsets: Int64) -> Samples:

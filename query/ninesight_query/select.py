@@ -31,7 +31,7 @@ def instant(selector: ir.Selector, grid: Grid, context: Context, *, timestamps: 
     values, present = np.zeros(shape), np.zeros(shape, np.bool_)
     times = np.full(shape, np.iinfo(np.int64).min) if samples.histograms or timestamps else None
     any_stale = samples.any_stale
-    for tile in samples.tiles(len(ends), int(ends[0]) - lookback_ms, int(ends[-1])):
+    for tile in samples.whole_tiles(len(ends)):
         context.check_deadline()
         index = tile.bounds(ends) - 1
         seen = index >= 0
@@ -215,12 +215,17 @@ class RangeVector:
                 ends = np.broadcast_to(ends, grid_ms.shape)
             else:
                 grid_ms = grid_ms[:1]
+        for tile, low, high in self._tiles(starts, ends):
+            context.check_deadline()
+            yield Window(tile, low, high, starts, ends, grid_ms, context.check_deadline)
+
+    def _tiles(self, starts: Int64, ends: Int64) -> Iterator[tuple[Tile, Int64, Int64]]:
+        if not self.reach_ms:
+            yield from self.samples.seen(starts, ends)
+            return
         low_ms, high_ms = int(starts[0]) - self.reach_ms, int(ends[-1]) + self.reach_ms
         for tile in self.samples.tiles(len(ends), low_ms, high_ms):
-            context.check_deadline()
-            yield Window(
-                tile, tile.bounds(starts), tile.bounds(ends), starts, ends, grid_ms, context.check_deadline
-            )
+            yield tile, tile.bounds(starts), tile.bounds(ends)
 
     def check_points(self, name: str, odd: Sequence[int] = ()) -> None:
         """Raise NotInBinsError where `samples` lacks histogram points that the function needs.

@@ -29,7 +29,7 @@ def shifted(grid: Grid, offset_ms: int, at: ir.At | None, context: Context) -> I
     """Return the time each step looks at, offset and `@` applied: [T], or [1] where `@` pins it."""
     if at is not None:
         return np.array([at.resolve(context.start_ms, context.end_ms) - offset_ms], np.int64)
-    return grid.times - offset_ms
+    return grid.times - offset_ms if offset_ms else grid.times
 
 
 def selector_span(selector: ir.Selector, range_ms: int, grid: Grid, context: Context) -> tuple[int, int]:

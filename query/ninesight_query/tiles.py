@@ -77,10 +77,23 @@ class Tile:
         else:
             lows, highs = (_counts(self.times, np.array([edge], np.int64)) for edge in (start_ms, end_ms))
             low, high = int(lows.min()), int(highs.max())
+        return self._columns(low, high)
+
+    def _columns(self, low: int, high: int) -> Tile:
         if low == 0 and high == self.values.shape[1]:
             return self
         starts = None if self.starts is None else self.starts[:, low:high]
         return Tile(self.rows, self.times[:, low:high], self.values[:, low:high], self.owner, starts)
+
+    def seen(self, starts_ms: Int64, ends_ms: Int64) -> tuple[Tile, Int64, Int64]:
+        """Return what `within` gives for windows start < t <= end, ascending, and both `bounds` in that."""
+        low, high = _counts(self.times, starts_ms), _counts(self.times, ends_ms)
+        first, last = int(low[:, 0].min()), int(high[:, -1].max())
+        if first:
+            low, high = low - first, high - first
+        if self.owner is not None:
+            low, high = low[self.owner], high[self.owner]
+        return self._columns(first, last), low, high
 
     def bounds(self, edges: Int64) -> Int64:
         """Return how many samples of each row lie at or before each edge: [1, T] or [R, T]."""
@@ -93,18 +106,19 @@ class Tile:
         if len(index) == 1:
             found = np.take(self.values, index[0], axis=1)
         else:
-            found = np.take_along_axis(self.values, index, axis=1)
+            # As np.take_along_axis, which takes three times as long for few cells.
+            found = self.values[np.arange(len(self.values))[:, None], index]
         return found
 
     def time_at(self, index: Int64) -> Int64:
         """Return the times at sample positions: [1, T] or [R, T]."""
         found: Int64
-        if self.shared and len(index) == 1:
+        if self.shared:
             found = self.times[0][index]
         elif self.owner is not None:
             found = self.times[self.owner[:, None], index]
         else:
-            found = np.take_along_axis(np.broadcast_to(self.times, self.values.shape), index, axis=1)
+            found = self.times[np.arange(len(self.times))[:, None], index]
         return found
 
 
@@ -114,7 +128,7 @@ def _counts(times: Int64, edges: Int64) -> Int64:
         found: Int64 = times[0].searchsorted(edges, "right")[None, :]
         return found
     if len(times) > _ROWS_SEARCHED_MAX and len(edges) == 1 and times.size <= _CELLS_COMPARED_MAX:
-        return np.asarray(np.count_nonzero(times <= edges[0], axis=1), np.int64)[:, None]
+        return np.add.reduce(times <= edges[0], axis=1, dtype=np.int64, keepdims=True)
     out = np.empty((len(times), len(edges)), np.int64)
     for row, each in enumerate(times):
         out[row] = each.searchsorted(edges, "right")

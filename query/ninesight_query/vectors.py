@@ -13,7 +13,7 @@ from ninesight_query import labels as label
 from ninesight_query.binary import ARITHMETIC, COMPARISONS, TRIMS, arithmetic, compare
 from ninesight_query.block import Block, Bool, Objects, filled, join_rows, merge_same_labels
 from ninesight_query.context import Context
-from ninesight_query.join import Pairs, check_many_side, match_ids, pair_up, result_labels
+from ninesight_query.join import Pairs, check_many_side, join_of, match_ids, result_labels
 from ninesight_query.operate_histograms import operate_cells
 
 __all__ = ["set_operation", "vector_vector"]
@@ -28,21 +28,19 @@ def vector_vector(node: ir.Binary, left: Block, right: Block, context: Context) 
     filled = matching.fill_left is not None or matching.fill_right is not None
     if not (len(left) or len(right)) or (not filled and not (len(left) and len(right))):
         return Block.empty(left.steps)
-    left_ids, right_ids, _ = match_ids(left, right, matching)
-    swapped = matching.cardinality is ir.Cardinality.ONE_TO_MANY
-    many, one, many_ids, one_ids = left, right, left_ids, right_ids
-    if swapped:
-        many, one, many_ids, one_ids = right, left, right_ids, left_ids
-    pairs = pair_up(many, one, many_ids, one_ids, matching)
     drop = node.op in ARITHMETIC or (node.return_bool and not context.settings.delayed_name_removal)
+    joined = join_of(left, right, matching, drop=drop, context=context)
+    swapped = matching.cardinality is ir.Cardinality.ONE_TO_MANY
+    many, one = (right, left) if swapped else (left, right)
+    pairs, names = joined.pairs, joined.names
     context.check_cells(len(pairs.many), left.steps)
-    parts = []
-    names = result_labels(many, one, pairs, matching, drop_metadata=drop)
-    both = many.exists[pairs.many] & one.exists[pairs.one]
-    check_many_side(pairs, both, names, matching)
-    parts.append(_paired(node, many, one, pairs, names, both, swapped=swapped, context=context))
+    both = _taken(many.exists, pairs.many) & _taken(one.exists, pairs.one)
+    if joined.ambiguous:
+        check_many_side(pairs, both, names, matching)
+    parts = [_paired(node, many, one, pairs, names, both, swapped=swapped, context=context)]
     if filled:
-        parts += _filled(node, many, one, many_ids, one_ids, drop=drop, swapped=swapped, context=context)
+        ids = joined.many_ids, joined.one_ids
+        parts += _filled(node, many, one, *ids, drop=drop, swapped=swapped, context=context)
     return merge_same_labels(join_rows([part for part in parts if len(part)], left.steps))
 
 
@@ -75,7 +73,7 @@ def _paired(
 
 def _taken(values: npt.NDArray[T], rows: Int64) -> npt.NDArray[T]:
     """Return rows of an array, itself where all are asked for in order."""
-    if len(rows) == len(values) and (np.diff(rows) == 1).all() and (not len(rows) or rows[0] == 0):
+    if len(rows) == len(values) and (rows[1:] > rows[:-1]).all():
         return values
     return values[rows]
 
@@ -157,7 +155,7 @@ def _filled(
         pairs = Pairs(np.arange(len(rows)), np.arange(len(rows)), ids[rows])
         here = block.take(rows)
         first, second = (here, stand_in) if is_many else (stand_in, here)
-        names = result_labels(first, second, pairs, matching, drop_metadata=drop)
+        names = result_labels(first.labels, second.labels, pairs, matching, drop_metadata=drop)
         masked = here.masked(alone[rows])
         first, second = (masked, stand_in) if is_many else (stand_in, masked)
         check_many_side(pairs, alone[rows], names, matching)
@@ -191,7 +189,7 @@ def _group_exists(block: Block, ids: Int64, wanted: Int64) -> Bool:
 
 def set_operation(node: ir.Binary, left: Block, right: Block) -> Block:
     """`and`, `or`, `unless`."""
-    left_ids, right_ids, _ = match_ids(left, right, node.matching)
+    left_ids, right_ids = match_ids(left.labels, right.labels, node.matching)
     if node.op == "or":
         hidden = _group_exists(left, left_ids, right_ids)
         rest = right.masked(~hidden)
