@@ -15,8 +15,8 @@ from types import TracebackType
 from typing import Self
 
 from ninesight.accelerator import Timer, timer
-from ninesight.calls import Call
-from ninesight.checks import amount
+from ninesight.calls import Call, NoCall
+from ninesight.checks import amount, whole
 from ninesight.events import BATCH, DEVICE
 from ninesight.series import ModelSeries
 
@@ -38,8 +38,8 @@ class Execution:
         gpu: object = None,
     ) -> None:
         self._series = series
-        self._calls = tuple(calls)
-        self._size = len(self._calls) if size is None else size
+        self._calls = self._known(calls)
+        self._size = len(self._calls) if size is None else self._checked_size(size)
         self._weights = weights
         self._gpu = gpu
         self._start = 0.0
@@ -50,7 +50,7 @@ class Execution:
     def __enter__(self) -> Self:
         self._start = now_s = perf_counter()
         for call in self._calls:
-            if call.waiting_since:
+            if call is not None and call.waiting_since:
                 call.add_stage("batch", max(0.0, now_s - call.waiting_since))
         self._timer = timer(self._gpu)
         return self
@@ -65,20 +65,38 @@ class Execution:
         self._timer = None
         self.duration_s = duration_s = perf_counter() - self._start
         for call in self._calls:
-            call.add_stage("inference", duration_s)
+            if call is not None:
+                call.add_stage("inference", duration_s)
         here = self._series.buffers.here()
         here.put((BATCH, self._series, self._size))
         here.put((DEVICE, self._shares(), running.gpu, running))
 
+    def _known(self, calls: Sequence[Call]) -> tuple[Call | None, ...]:
+        """Return the members; None for what `current()` gives outside a call, or while all is off."""
+        try:
+            return tuple(
+                call if isinstance(call, Call) and not isinstance(call, NoCall) else None for call in calls
+            )
+        except TypeError:
+            self._series.faults.refuse("an execution takes a sequence of calls", calls, "taken as none")
+            return ()
+
+    def _checked_size(self, size: int) -> int:
+        members = whole(size)
+        if members is None:
+            self._series.faults.refuse("batch size must be an int of at least 0", size, "counted as no batch")
+        return members or 0
+
     def _shares(self) -> tuple[tuple[ModelSeries, float], ...]:
-        """Return each series' share. Members of one series are told together."""
+        """Return each series' share. Members of one series are told together; those of no call are the model's own."""
         if not self._calls:
             return ((self._series, 1.0),)
         weights = self._checked_weights()
-        whole = sum(weights)
+        total = sum(weights)
         shares: dict[ModelSeries, float] = {}
         for call, weight in zip(self._calls, weights, strict=True):
-            shares[call.series] = shares.get(call.series, 0.0) + weight / whole
+            series = self._series if call is None else call.series
+            shares[series] = shares.get(series, 0.0) + weight / total
         return tuple(shares.items())
 
     def _checked_weights(self) -> list[float]:

@@ -6,9 +6,10 @@ from math import isfinite
 from operator import index
 from typing import Any
 
-__all__ = ["amount", "clean", "whole"]
+__all__ = ["TEXT_MAX", "amount", "clean", "whole"]
 
-_TEXT_MAX = 256
+TEXT_MAX = 256
+"""Characters of a label value; the rest is cut off."""
 
 
 def whole(value: Any) -> int | None:
@@ -31,4 +32,8 @@ def amount(value: Any) -> float | None:
 
 def clean(value: Any) -> str:
     """Return a label value: text that UTF-8 can carry, at most 256 characters."""
-    return str(value)[:_TEXT_MAX].encode("utf-8", "replace").decode()
+    try:
+        text = str(value)
+    except Exception:
+        text = f"<{type(value).__name__}>"
+    return text[:TEXT_MAX].encode("utf-8", "replace").decode()

@@ -68,6 +68,9 @@ def _usual(error: BaseException) -> str:
     asyncio = sys.modules.get("asyncio")
     if asyncio is not None and isinstance(error, asyncio.CancelledError):
         return "cancelled"
+    futures = sys.modules.get("concurrent.futures")
+    if futures is not None and isinstance(error, futures.CancelledError):
+        return "cancelled"
     # HTTP errors of web frameworks carry their status (Starlette, FastAPI, LitServe: status_code).
     status = getattr(error, "status_code", None)
     return outcome_of_status(status) if type(status) is int and status >= 400 else "error"

@@ -7,11 +7,11 @@ A model name, a version or a label may come from a request. Beyond `models_max` 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sized
 from math import inf
 from typing import Any
 
-from ninesight.checks import clean
+from ninesight.checks import TEXT_MAX, clean
 from ninesight.config import SdkConfig
 from ninesight.contract import OTHER, Labels
 from ninesight.faults import Faults
@@ -26,6 +26,13 @@ _OTHER = (OTHER, OTHER)
 _SHORTCUTS_MAX = 10_000
 
 Key = tuple[str, str, Labels]
+
+
+def _small(*values: object) -> bool:
+    """True for values that may be remembered as they were said: a request may say a megabyte where a name should be."""
+    return all(
+        len(value) <= TEXT_MAX if isinstance(value, str) else not isinstance(value, Sized) for value in values
+    )
 
 
 class Registry:
@@ -66,8 +73,10 @@ class Registry:
         said: Any = (model, version, labels)
         try:
             found = self._shortcuts.get(said)
-        except TypeError:  # A label value that cannot be hashed: its text can.
-            found, said = None, (model, version, repr(labels))
+        except (
+            Exception
+        ):  # A list where a name should be, from a request perhaps: its text is looked up each time.
+            found, said = None, None
         if found is not None:
             return found
         config = self._config()
@@ -77,7 +86,9 @@ class Registry:
             found = self._make(key, config)
             # What is over a budget is not remembered: each time is counted, and there is no end of it.
             exact = found.labels == (("model", key[0]), ("version", key[1]), *key[2])
-            if exact and all(value != OTHER for _, value in key[2]) and len(self._shortcuts) < _SHORTCUTS_MAX:
+            exact = exact and all(value != OTHER for _, value in key[2])
+            small = said is not None and _small(model, version, *(value for _, value in labels))
+            if exact and small and len(self._shortcuts) < _SHORTCUTS_MAX:
                 self._shortcuts[said] = found
         return found
 

@@ -164,3 +164,42 @@ def test_events_a_device_never_passes_are_bounded():
             call.series.buffers.here().put((aggregate.DEVICE, ((call.series, 1.0),), "0", Never()))
         snapshot()
         assert ninesight.stats().internal_errors == 5
+
+
+def test_members_that_are_no_calls_are_the_models_own(sdk):
+    """What `current()` gives outside a call, or while all is off: the batch runs, and its seconds are all there."""
+    outside = ninesight.current()
+    call = ninesight.call("partly", labels={"tenant": "a"})
+    call.begin()
+    with ninesight.model("partly").execution([call, outside, None], weights=[1, 2, 1]):
+        time.sleep(0.01)
+    call.end()
+    whole = seconds(sdk(), "partly")
+    assert whole >= 0.01
+    assert seconds(sdk(), "partly", tenant="a") == pytest.approx(whole / 4)
+    assert histogram(sdk(), "model_batch_size", model="partly", version="1").sum == 3
+    run = {"model": "partly", "version": "1", "tenant": "a", "stage": "inference"}
+    assert histogram(sdk(), "model_stage_duration_seconds", **run).count == 1
+
+
+@pytest.mark.parametrize(("calls", "size"), [(None, None), (7, None), ((), "three"), ((), -1), ((), 0.5)])
+def test_a_batch_runs_whatever_is_said_of_its_members(sdk, calls, size):
+    """What is no sequence, what is no size: refused, and the batch is told without."""
+    with ninesight.model("unsaid").execution(calls, size=size):
+        pass
+    assert ninesight.stats().invalid == 1
+    assert ninesight.stats().internal_errors == 0
+    assert seconds(sdk(), "unsaid") > 0
+
+
+def test_a_batch_runs_while_all_is_off():
+    """Calls as objects, and what the running call of a decorated function then is."""
+
+    @ninesight.observe(model="off")
+    def run():
+        with ninesight.call("off") as call, ninesight.model("off").execution([ninesight.current(), call]):
+            return 1
+
+    with isolated(enabled=False) as snapshot:
+        assert run() == 1
+        assert snapshot().families == ()

@@ -6,6 +6,7 @@ import ninesight
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from ninesight.api import RUNTIME
 from ninesight.contract import OTHER
 from ninesight.faults import Faults
 from ninesight.labels import LabelBudget
@@ -181,3 +182,51 @@ def test_a_running_call_may_say_which_model_answers(sdk):
     assert call.series.model == "small"
     assert ok(sdk(), "small", version="2", tenant="t1") == 1
     assert ok(sdk(), "router") == 0
+
+
+class Odd:
+    """What a request should not hold."""
+
+    def __str__(self):
+        raise ValueError
+
+    def __hash__(self):
+        raise RuntimeError
+
+
+@pytest.mark.parametrize(
+    "said", [["x"], {"a": 1}, Odd(), None, b"x", 10**5000], ids=lambda said: type(said).__name__
+)
+def test_what_a_request_says_instead_of_a_name_is_a_text(sdk, said):
+    """A list from somebody's JSON, for instance: as model, as version, as a label, from the start or later."""
+
+    @ninesight.observe(
+        model=lambda model, *_: model, version=lambda *told: told[1], labels={"tenant": lambda *told: told[2]}
+    )
+    def run(model, version, tenant):
+        return 1
+
+    for told in ((said, "1", "a"), ("odd", said, "a"), ("odd", "1", said)):
+        assert [run(*told) for _ in range(2)] == [1, 1]
+        with ninesight.call(told[0], told[1], labels={"tenant": told[2]}) as call:
+            call.labels(region=said)
+            call.model(said)
+    assert ninesight.stats().internal_errors == 0
+    assert total(sdk(), "model_requests_total", outcome="ok") == 9
+
+
+def test_megabytes_where_a_name_should_be_are_not_kept(sdk):
+    """Cut to 256 characters they are one name; what was said is not remembered, however often it differs."""
+    many = 50
+
+    @ninesight.observe(model=lambda told: told, labels={"tenant": lambda told: (told, told)})
+    def run(told):
+        return 1
+
+    before = len(RUNTIME.registry._shortcuts)
+    for each in range(many):
+        run("m" * 300 + str(each))
+        with ninesight.call("long", version="v" * 300 + str(each)):
+            pass
+    assert len(RUNTIME.registry._shortcuts) - before <= 2
+    assert ok(sdk(), "m" * 256) == ok(sdk(), "long") == many

@@ -1,6 +1,7 @@
 """What a call is recorded as, and that the function behaves as if nobody watched."""
 
 import asyncio
+import concurrent.futures
 import functools
 import inspect
 
@@ -28,6 +29,7 @@ ERRORS = [
     (Odd("odd"), "error"),
     (TimeoutError("late"), "timeout"),
     (asyncio.CancelledError(), "cancelled"),
+    (concurrent.futures.CancelledError(), "cancelled"),
     (GeneratorExit(), "cancelled"),
     (KeyboardInterrupt(), "error"),
 ]
