@@ -10,9 +10,9 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from itertools import accumulate
-from math import isfinite
+from math import frexp, isfinite, ldexp
 
-from ninesight.buckets import SCHEMA_MIN, bucket_of, relative_error
+from ninesight.buckets import SCHEMA_MIN, bucket_index, octave, relative_error, upper_bound
 from ninesight.contract import HistogramValue
 
 __all__ = ["SPAN_MAX", "ZERO_THRESHOLD", "Histogram"]
@@ -93,8 +93,10 @@ class Histogram:
             self.count += len(batch)
             self.sum += total
             self._count_classic(batch)
+            occupied = len(self.positive) + len(self.negative)
             self._count_exponential(batch)
-            self._fit()
+            if len(self.positive) + len(self.negative) > min(occupied, self.buckets_max):
+                self._fit()
         return refused
 
     def merge(self, other: Histogram) -> None:
@@ -177,15 +179,31 @@ class Histogram:
 
 
 def _count_sorted(counts: dict[int, int], batch: list[float], position: int, schema: int) -> None:
-    """Count ascending positive values from `position` on, one step per occupied bucket."""
+    """Count ascending positive values from `position` on: a step or two for each occupied bucket."""
+    if schema <= 0:
+        for value in batch[position:]:
+            index = bucket_index(value, schema)
+            counts[index] = counts.get(index, 0) + 1
+        return
     size = len(batch)
+    edges = octave(schema)
+    last = None
     while position < size:
-        index, bound = bucket_of(batch[position], schema)
-        after = position + 1
-        if after < size and batch[after] <= bound:
-            after = bisect_right(batch, bound, after)
-        counts[index] = counts.get(index, 0) + after - position
-        position = after
+        # As `bucket_index`, without its frame: of few values most have a bucket of their own.
+        fraction, exponent = frexp(batch[position])
+        step = bisect_left(edges, fraction)
+        index = ((exponent - 1) << schema) + step
+        position += 1
+        count = 1
+        if index == last:  # The second of a bucket: there may be many more.
+            try:
+                bound = ldexp(edges[step], exponent)
+            except (IndexError, OverflowError):  # The last bucket of its octave.
+                bound = upper_bound(index, schema)
+            count = bisect_right(batch, bound, position) - position + 1
+            position += count - 1
+        last = index
+        counts[index] = counts.get(index, 0) + count
 
 
 def _halve(counts: dict[int, int]) -> dict[int, int]:

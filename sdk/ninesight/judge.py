@@ -92,10 +92,18 @@ class Judge:
         assert self.predictions is not None, "asked only where there is a function"
         try:
             found = self.predictions(result)
-            count = found if type(found) is int and found >= 0 else whole(found)
         except Exception as error:
-            self.faults.internal("the predictions callable", error)
-            return otherwise
+            return self.unknown(error, otherwise)
+        return found if type(found) is int and found >= 0 else self.checked(found, otherwise)
+
+    def unknown(self, error: Exception, otherwise: int) -> int:
+        """Count that the user's function raised; return the other number."""
+        self.faults.internal("the predictions callable", error)
+        return otherwise
+
+    def checked(self, found: object, otherwise: int) -> int:
+        """Return what the user's function said as a number of predictions; where it is none, the other one."""
+        count = whole(found)
         if count is None:
             self.faults.refuse("predictions must be an int of at least 0", found, "ignored")
             return otherwise

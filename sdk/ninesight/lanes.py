@@ -37,6 +37,11 @@ class Lane:
         """Durations in seconds of each stage."""
 
     @property
+    def longest(self) -> int:
+        """Count what waits in its longest list. Any thread."""
+        return max(len(self.values), *[len(values) for values in self.stages.copy().values()], 0)
+
+    @property
     def buffered(self) -> int:
         """Count what waits. Any thread."""
         return len(self.values) + sum(len(values) for values in self.stages.copy().values())

@@ -163,7 +163,7 @@ def _coroutine(fn: Callable[..., Any], target: Target, judge: Judge) -> Callable
     series, each = point.series, point.predictions
     flights = series.buffers.flights
     general = _judged_coroutine(fn, target, judge)
-    counted = judge.predictions is not None
+    predictions = judge.predictions
     clock = perf_counter
 
     async def observed(*args: Any, **kwargs: Any) -> Any:
@@ -199,13 +199,22 @@ def _coroutine(fn: Callable[..., Any], target: Target, judge: Judge) -> Callable
         if flights.asked and (call := flights.asked.pop(mark, None)) is not None:
             judge.answered(call, result)
             return result
-        count = judge.count(result, each) if counted else each
+        count = each
+        if predictions is not None:  # As `Judge.count`, and then `record_ok`, without their frames.
+            try:
+                count = predictions(result)
+            except Exception as error:
+                count = judge.unknown(error, each)
+            if type(count) is not int or count < 0:
+                count = judge.checked(count, each)
         lane = series.lane
         values = lane.values
-        if count == 1 and len(values) < lane.limit:
-            values.append(elapsed)
-        else:
+        if len(values) >= lane.limit:
             record_ok(series, elapsed, count)
+            return result
+        if count != 1:
+            lane.extra.append(count - 1)
+        values.append(elapsed)
         return result
 
     return observed

@@ -29,6 +29,7 @@ from ninesight.outlets import Outlets
 from ninesight.own import OwnMetrics
 from ninesight.partial import Rejections
 from ninesight.registry import Registry
+from ninesight.rhythm import INTERVAL_S_MIN, Rhythm
 from ninesight.series import ModelSeries
 from ninesight.slots import Buffers
 from ninesight.snapshot import families_of, gauges_of, histograms_of
@@ -39,10 +40,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Runtime"]
 
-AGGREGATION_S_MAX = 0.25
-"""Seconds between two aggregations while little happens; shorter as buffers fill."""
-
-_AGGREGATION_S_MIN = 0.01
 _EXIT_TIMEOUT_S = 2.0
 
 
@@ -73,7 +70,7 @@ class Runtime:
     def _begin(self) -> None:
         self.start_ns = self._now_ns()
         self.aggregator = Aggregator(self.buffers, self.faults)
-        self._interval_s = _AGGREGATION_S_MIN
+        self._rhythm = Rhythm()
         self._trace_counts = TraceCounts()
         self._rejections = Rejections()
         self._exports = 0
@@ -151,7 +148,7 @@ class Runtime:
                 return
             self._outlets = Outlets(self.config, self._own_exporter, self.faults, self._rejections)
             self._aggregation = Periodic(
-                "ninesight-aggregation", self._aggregate, interval_s=_AGGREGATION_S_MIN, faults=self.faults
+                "ninesight-aggregation", self._aggregate, interval_s=INTERVAL_S_MIN, faults=self.faults
             )
             self._aggregation.start()
             if self._outlets.used:
@@ -312,17 +309,14 @@ class Runtime:
         self.registry.slow_s = 0.0 if on else inf
 
     def _aggregate(self) -> float:
-        """Drain, and come back sooner while the longest buffer is over a quarter full."""
-        longest = self.aggregator.drain()
+        """Drain when it is due: at once where other processes, or the search for slow calls, wait for it."""
         workers = self._sharing()
+        due = self._rhythm.due(self.buffers.longest(), max(1, self.buffers.limit_least()))
+        if due or workers is not None or self.buffers.keeper is not None:
+            self.aggregator.drain()
         if workers is not None:
             workers.publish_when_due(self.local_snapshot, self.aggregator.taken)
-        limit = max(1, self.buffers.limit_least())
-        if longest > limit // 4:
-            self._interval_s = max(_AGGREGATION_S_MIN, self._interval_s / 4)
-        elif longest < limit // 16:
-            self._interval_s = min(AGGREGATION_S_MAX, self._interval_s * 2)
-        return self._interval_s
+        return self._rhythm.interval_s
 
     def _export_once(self) -> float:
         outlets = self._outlets

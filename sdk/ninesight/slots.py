@@ -260,6 +260,16 @@ class Buffers:
             for buffer in self.threads[:]
         )
 
+    def longest(self) -> int:
+        """Return how many records wait in the longest list; or how many threads have a buffer, if that is more."""
+        threads = self.threads[:]
+        found = len(threads)  # Those of dead threads are let go of by aggregation.
+        for buffer in threads:
+            found = max(found, len(buffer.events), *[len(slot.values) for slot in buffer.slots[:]])
+        for lane in self.lanes.copy().values():
+            found = max(found, lane.longest)
+        return found
+
     def forget_drops(self) -> None:
         """Count drops from zero."""
         self.dropped_before = 0

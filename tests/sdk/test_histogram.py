@@ -1,6 +1,7 @@
 """Histograms: exact counts, bounded error, bounded memory, merging free of order."""
 
 import math
+import sys
 from bisect import bisect_right
 
 import pytest
@@ -41,6 +42,31 @@ def test_each_bucket_counts_what_lies_between_its_edges(values):
         index = bucket_index(value, histogram.schema)
         one_by_one[index] = one_by_one.get(index, 0) + 1
     assert histogram.positive == one_by_one
+
+
+AROUND = [math.nextafter(bound, way) for bound in (0.25, 0.5, 1.0, 2.0) for way in (0.0, bound, 3.0)]
+
+
+@given(st.lists(st.sampled_from([*AROUND, 0.3, 0.3001, 0.999, sys.float_info.max]), max_size=300))
+@example([sys.float_info.max] * 3)
+@example([0.999, 0.9991, 0.9992, 1.0, 1.0])
+def test_many_values_of_one_bucket_are_counted_as_they_would_be_alone(values):
+    """At the ends of octaves too, and up to the greatest number."""
+    histogram = of(values, buckets_max=100_000)
+    one_by_one = {}
+    for value in values:
+        index = bucket_index(value, histogram.schema)
+        one_by_one[index] = one_by_one.get(index, 0) + 1
+    assert histogram.positive == one_by_one
+
+
+def test_a_smaller_budget_holds_from_the_next_value_on():
+    """Also where that value has a bucket already."""
+    histogram = of([1.011**step for step in range(300)], buckets_max=1024)
+    histogram.buckets_max = 160
+    histogram.add([1.0])
+    assert len(histogram.positive) <= 160
+    assert histogram.count == 301
 
 
 @given(DURATIONS, st.floats(0.0, 1.0))
