@@ -30,6 +30,7 @@ from ninesight_store.schema import (
     CHECKSUMS_FROM,
     FORMAT_VERSION,
     INDEX_FROM,
+    ROLLUPS_FROM,
     STARTS_FROM,
     chunks,
     hot,
@@ -83,6 +84,11 @@ class Known:
     def starts(self) -> bool:
         """Whether the tables have start timestamps, and there is one of exemplars."""
         return self.info.format >= STARTS_FROM
+
+    @property
+    def rollups(self) -> bool:
+        """Whether the tables have rollups."""
+        return self.info.format >= ROLLUPS_FROM
 
 
 # Every read and write asks this: as plain SQL it costs a third.

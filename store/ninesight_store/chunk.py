@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
 
@@ -26,6 +26,8 @@ from ninesight_store.errors import StoreFormatError
 from ninesight_store.histograms import slice_histograms, take_histograms
 from ninesight_store.pieces import Run
 from ninesight_store.point_chunk import decode_points, encode_points
+from ninesight_store.rollup_floats import encode_rollup
+from ninesight_store.rollup_row import RollupDraft
 from ninesight_store.schema import FLOATS, POINTS
 from ninesight_store.starts import encode_starts
 
@@ -57,18 +59,29 @@ class ChunkDraft:
     starts: bytes | None = None
     """Start timestamps, if any sample has one."""
     codec_version: int = PCODEC_VERSION
+    rollup: RollupDraft | None = None
+    """Its samples summed up, where that is worth it."""
 
 
 def encode_kinds(
-    ids: Int64, floats: Run, rows: Run, points: HistogramColumns, settings: StoreSettings
+    ids: Int64,
+    floats: Run,
+    rows: Run,
+    points: HistogramColumns,
+    settings: StoreSettings,
+    *,
+    rollups: bool,
 ) -> list[ChunkDraft]:
     """Compress both kinds of the same series; `rows.values` are rows of `points`.
 
-    Series row r has the id `ids[r]`. The codec leaves the interpreter free, so chunks go to a few threads.
+    Series row r has the id `ids[r]`. With `rollups` chunks get one where it is worth it. The codec leaves the interpreter free, so chunks go to a few threads.
     """
     level = settings.compression_level
     ordered = take_histograms(points, rows.values)
-    tasks = [partial(_encode_floats, ids, floats, group, level) for group in _groups(floats, _FLOATS_MAX)]
+    tasks = [
+        partial(_encode_floats, ids, floats, group, level, rollups=rollups)
+        for group in _groups(floats, _FLOATS_MAX)
+    ]
     tasks += [
         partial(_encode_points, ids, rows, group, ordered, level) for group in _groups(rows, _POINTS_MAX)
     ]
@@ -82,11 +95,18 @@ def _run(task: Callable[[], ChunkDraft]) -> ChunkDraft:
     return task()
 
 
-def _encode_floats(ids: Int64, run: Run, rows: list[int], level: int) -> ChunkDraft:
+def _encode_floats(ids: Int64, run: Run, rows: list[int], level: int, *, rollups: bool) -> ChunkDraft:
     codec = _codec_of(run, rows)
     edges = run.offsets.tolist()
-    blobs = [encode_array(run.values[edges[row] : edges[row + 1]], codec, level) for row in rows]
-    return _draft(FLOATS, ids, run, rows, blobs, level, run.starts)
+    columns = [run.values[edges[row] : edges[row + 1]] for row in rows]
+    blobs = [encode_array(column, codec, level) for column in columns]
+    draft = _draft(FLOATS, ids, run, rows, blobs, level, run.starts)
+    if not rollups:
+        return draft
+    low, high, width = edges[rows[0]], edges[rows[-1] + 1], len(columns[0])
+    neighbours = high - low == width * len(rows)
+    values = run.values[low:high].reshape(len(rows), width) if neighbours else np.stack(columns)
+    return replace(draft, rollup=encode_rollup(run.timestamps[low : low + width], values, level))
 
 
 def _encode_points(ids: Int64, run: Run, rows: list[int], points: HistogramColumns, level: int) -> ChunkDraft:

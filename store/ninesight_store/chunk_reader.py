@@ -31,10 +31,20 @@ from ninesight_store.schema import FLOATS, chunks
 from ninesight_store.selection import Selection
 from ninesight_store.starts import decode_starts
 
-__all__ = ["Chunk", "ChunkMeta", "chunk_columns", "chunk_pieces", "chunk_starts", "decoded", "sound_part"]
+__all__ = [
+    "DECODING",
+    "Chunk",
+    "ChunkMeta",
+    "chunk_columns",
+    "chunk_pieces",
+    "chunk_starts",
+    "decoded",
+    "picked_pieces",
+    "sound_part",
+]
 
 _TOGETHER = 100
-_DECODING = (StoreFormatError, ValueError, IndexError, KeyError, OverflowError, zlib.error, struct.error)
+DECODING = (StoreFormatError, ValueError, IndexError, KeyError, OverflowError, zlib.error, struct.error)
 """What damaged bytes that nobody could check may raise."""
 
 
@@ -100,14 +110,31 @@ def chunk_pieces(
     """Return the wanted samples of these chunks within the span (ends included) as pieces."""
     layouts = known.layouts
     picked = {number: Picked.of(layouts[number], selection) for number in {meta.layout_id for meta in metas}}
-    wanted = {meta.id: meta for meta in metas if len(picked[meta.layout_id].positions)}
-    lost = partial(_lost, wanted, picked, layouts, damage)
+    chosen = [(meta, picked[meta.layout_id]) for meta in metas]
+    return picked_pieces(connection, kind, chosen, known, span, pool, damage)
+
+
+def picked_pieces(
+    connection: sa.Connection,
+    kind: int,
+    chosen: Sequence[tuple[ChunkMeta, Picked]],
+    known: Known,
+    span: tuple[int, int],
+    pool: PointPool,
+    damage: DamageLog,
+) -> list[Piece]:
+    """Return the samples of what is picked of each chunk, within the span (ends included), as pieces.
+
+    A piece's write order is the id of its chunk.
+    """
+    layouts = known.layouts
+    wanted = {meta.id: (meta, picked) for meta, picked in chosen if len(picked.positions)}
+    lost = partial(_lost, wanted, layouts, damage)
     pieces: list[Piece] = []
     rows = fetch_by_id(connection, chunk_columns(known), list(wanted), lost, together=_TOGETHER)
     for number, *blobs in rows:
-        meta = wanted[number]
+        meta, found = wanted[number]
         chunk = Chunk(kind, meta, *blobs)
-        found = picked[meta.layout_id]
         good = sound_part(chunk, found, layouts[meta.layout_id].ids, damage)
         if len(good.positions):
             pieces += decoded(chunk, good, layouts[meta.layout_id].ids, span, pool, damage)
@@ -135,7 +162,7 @@ def decoded(
     """Decode the series together; if that fails, one by one, so that only the damaged ones are left out."""
     try:
         return _pieces(chunk, found, owners, span, pool, damage)
-    except _DECODING as error:
+    except DECODING as error:
         if len(found.positions) == 1:
             _log(chunk.meta, found.positions, owners, f"it cannot be decoded ({error})", damage)
             return []
@@ -191,15 +218,14 @@ def chunk_starts(chunk: Chunk, found: Picked, owners: Int64, width: int, damage:
 
 
 def _lost(
-    metas: dict[int, ChunkMeta],
-    picked: dict[int, Picked],
+    wanted: dict[int, tuple[ChunkMeta, Picked]],
     layouts: LayoutTable,
     damage: DamageLog,
     number: int,
     reason: str,
 ) -> None:
-    meta = metas[number]
-    _log(meta, picked[meta.layout_id].positions, layouts[meta.layout_id].ids, reason, damage)
+    meta, picked = wanted[number]
+    _log(meta, picked.positions, layouts[meta.layout_id].ids, reason, damage)
 
 
 def _log(

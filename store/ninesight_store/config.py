@@ -47,6 +47,8 @@ class StoreSettings:
     """Memory for hot rows kept ready for queries."""
     cover_cache_bytes_max: int = 256 * 2**20
     """Memory for what selectors read, kept as matrices between queries (cover.py)."""
+    rollup_cache_bytes_max: int = 128 * 2**20
+    """Memory for the bins that `rollup` read, kept between queries."""
     exemplars_max: int = 100_000
     """Exemplars kept in all, the oldest dropped first; 0 keeps none."""
     exemplars_per_series_max: int = 100
@@ -83,6 +85,8 @@ class StoreConfig(BaseModel):
     """Exemplars kept of one series, the oldest dropped first."""
     cover_cache_mb: int = Field(default=256, ge=0)
     """Memory in MiB for what selectors read, kept between queries. 0 reads anew each time."""
+    rollup_cache_mb: int = Field(default=128, ge=0)
+    """Memory in MiB for the bins that long windows were answered from, kept between queries."""
     maintenance_interval: str = "1m"
     """How often hours are sealed, blocks merged and old data dropped."""
 
@@ -136,6 +140,7 @@ class StoreConfig(BaseModel):
             size_bytes_max=self.size_max_mb * 2**20,
             row_cache_bytes_max=self.row_cache_mb * 2**20,
             cover_cache_bytes_max=self.cover_cache_mb * 2**20,
+            rollup_cache_bytes_max=self.rollup_cache_mb * 2**20,
             exemplars_max=self.exemplars_max,
             exemplars_per_series_max=self.exemplars_per_series_max,
             maintenance_interval_ms=milliseconds(self.maintenance_interval),

@@ -8,12 +8,24 @@ from dataclasses import dataclass
 
 from ninesight_store.contract import Labels
 
-__all__ = ["CHUNK", "EXEMPLAR", "FILE", "HOT", "INDEX", "LAYOUT", "SERIES", "STARTS", "Damage", "DamageLog"]
+__all__ = [
+    "CHUNK",
+    "EXEMPLAR",
+    "FILE",
+    "HOT",
+    "INDEX",
+    "LAYOUT",
+    "ROLLUP",
+    "SERIES",
+    "STARTS",
+    "Damage",
+    "DamageLog",
+]
 
 _log = logging.getLogger("ninesight.store")
 
 HOT, CHUNK, LAYOUT, SERIES, FILE = "row", "chunk", "layout", "series", "file"
-STARTS, EXEMPLAR, INDEX = "starts", "exemplar", "index"
+STARTS, EXEMPLAR, INDEX, ROLLUP = "starts", "exemplar", "index", "rollup"
 _KEPT_MAX = 1000
 
 
@@ -22,7 +34,8 @@ class Damage:
     """One damaged part of a store."""
 
     part: str
-    """row, chunk, layout, series, file, exemplar, index (the kept one), or starts (start timestamps of a row or chunk)."""
+    """row, chunk, layout, series, file, exemplar, index (the kept one), starts (start timestamps of a row or chunk), or
+    rollup (a chunk's, under its id: the samples are read instead, and nothing is lost)."""
     id: int
     reason: str
     series_ids: tuple[int, ...] = ()

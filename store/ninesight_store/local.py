@@ -38,7 +38,8 @@ from ninesight_store.merger import Merger
 from ninesight_store.reader import Reader
 from ninesight_store.reports import MergeReport, RetainReport, SealReport, StoreStat
 from ninesight_store.retention import Retention
-from ninesight_store.rollup import ROLLUP_COLUMNS, Rollup, rollup_of
+from ninesight_store.rollup import ROLLUP_COLUMNS, Rollup
+from ninesight_store.rollup_reader import RollupReader
 from ninesight_store.row_cache import RowCache
 from ninesight_store.schema import metadata
 from ninesight_store.sealer import Sealer
@@ -86,6 +87,8 @@ class LocalStore:
         self._writer = Writer(self._database, self._catalog, self.settings, self._counters, now_ms)
         covered = (self._database, self._reader, self._writer.moves, self._watch, self._damage)
         self._covers = CoverReader(*covered, self.settings.cover_cache_bytes_max)
+        kept = RowCache(self.settings.rollup_cache_bytes_max)
+        self._rollups = RollupReader(self._database, self._reader, kept, self._damage)
         upkeep = (self._database, self._catalog, self._writer, self.settings, self._damage)
         self._sealer, self._merger = Sealer(*upkeep), Merger(*upkeep)
         self._retention = Retention(*upkeep)
@@ -124,7 +127,7 @@ class LocalStore:
         `columns` are those wanted of `ROLLUP_COLUMNS`; the fewer, the faster. Raises MatcherError, RetryableError,
         StoreError.
         """
-        return rollup_of(self.select(matchers, start_ms, end_ms), edges, columns)
+        return self._rollups.rollup(matchers, start_ms, end_ms, edges, columns)
 
     def kept_cover(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Cover | None:
         """Return what `cover` would, if that needs no reading; else None. Waits for nobody."""

@@ -23,7 +23,7 @@ from ninesight_store.layouts import LayoutTable
 from ninesight_store.registry import Registry
 from ninesight_store.reports import MergeReport
 from ninesight_store.schema import FLOATS, POINTS, chunks
-from ninesight_store.sealer import POINT_COST, ConflictError, chunk_rows, everything
+from ninesight_store.sealer import POINT_COST, ConflictError, delete_chunks, everything, insert_chunks
 from ninesight_store.validation import TIMESTAMP_MS_MAX
 from ninesight_store.writer import Writer
 
@@ -137,13 +137,9 @@ class Merger:
             if connection.execute(_NEWEST).scalar() != newest:
                 raise ConflictError("another process added chunks")
             ids = [meta.id for _, meta in group]
-            deleted = 0
-            for at in range(0, len(ids), _DELETE_MAX):
-                query = sa.delete(chunks).where(chunks.c.id.in_(ids[at : at + _DELETE_MAX]))
-                deleted += connection.execute(query).rowcount
-            if deleted != len(ids):
+            if delete_chunks(connection, ids) != len(ids):
                 raise ConflictError("another process merged these chunks")
-            connection.execute(sa.insert(chunks), chunk_rows(drafts, registry, level=1))
+            insert_chunks(connection, drafts, registry, level=1)
 
         self._writer.move(replace)
         return drafts, samples
@@ -168,7 +164,7 @@ class Merger:
             for kind in (FLOATS, POINTS)
         }
         floats, points = assemble_kinds(len(ids), pieces)
-        drafts = encode_kinds(ids, floats, points, pool.all(), self._settings)
+        drafts = encode_kinds(ids, floats, points, pool.all(), self._settings, rollups=True)
         return drafts, len(floats.timestamps) + len(points.timestamps)
 
 

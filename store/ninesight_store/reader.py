@@ -25,13 +25,13 @@ from ninesight_store.schema import FLOATS, POINTS, chunks, hot
 from ninesight_store.selection import Selection
 from ninesight_store.validation import TIMESTAMP_MS_MAX
 
-__all__ = ["Reader", "clamped", "hours_of", "merged"]
+__all__ = ["Found", "Reader", "clamped", "hours_of", "merged", "rows_of"]
 
 _LAYOUTS_IN_MAX = 100
 
 
 @dataclass(frozen=True)
-class _Found:
+class Found:
     """Rows and chunks that may hold wanted samples of one kind."""
 
     hot: list[HotMeta]
@@ -81,7 +81,7 @@ class Reader:
         pool: PointPool,
     ) -> dict[int, list[Piece]]:
         """Return the wanted samples of both kinds within the span, sealed and hot, as they were stored."""
-        found = _rows_of(connection, known, selection, span)
+        found = rows_of(connection, known, selection, span)
         return {
             kind: self._pieces(connection, kind, part, known, selection, span, pool)
             for kind, part in found.items()
@@ -102,7 +102,7 @@ class Reader:
             selection = known.series.selection(matchers, hours_of(span))
             if not selection.labels or span[0] > span[1]:
                 return ()
-            found = _rows_of(connection, known, selection, span)
+            found = rows_of(connection, known, selection, span)
         numbers = {meta.layout_id for part in found.values() for meta in part.hot}
         numbers |= {meta.layout_id for part in found.values() for meta in part.sealed}
         alive = np.isin(selection.ids, known.layouts.series_in(numbers))
@@ -128,7 +128,7 @@ class Reader:
         self,
         connection: sa.Connection,
         kind: int,
-        found: _Found,
+        found: Found,
         known: Known,
         selection: Selection,
         span: tuple[int, int],
@@ -136,10 +136,23 @@ class Reader:
     ) -> list[Piece]:
         sealed = found.sealed
         pieces = chunk_pieces(connection, kind, sealed, known, selection, span, pool, self._damage)
+        return pieces + self.cut_hot_pieces(connection, kind, found.hot, known, selection, span, pool)
+
+    def cut_hot_pieces(
+        self,
+        connection: sa.Connection,
+        kind: int,
+        metas: Sequence[HotMeta],
+        known: Known,
+        selection: Selection,
+        span: tuple[int, int],
+        pool: PointPool,
+    ) -> list[Piece]:
+        """Return the wanted samples of these hot rows within the span."""
         # Rows that reach over the span's ends are cut sample by sample; all others are taken whole.
-        inner = [meta for meta in found.hot if meta.start_ms >= span[0] and meta.end_ms <= span[1]]
-        outer = [meta for meta in found.hot if meta.start_ms < span[0] or meta.end_ms > span[1]]
-        pieces += self._hot.pieces(connection, kind, inner, known, selection, pool)
+        inner = [meta for meta in metas if meta.start_ms >= span[0] and meta.end_ms <= span[1]]
+        outer = [meta for meta in metas if meta.start_ms < span[0] or meta.end_ms > span[1]]
+        pieces = self._hot.pieces(connection, kind, inner, known, selection, pool)
         cut = self._hot.pieces(connection, kind, outer, known, selection, pool)
         return pieces + [span_piece(piece, *span) for piece in cut]
 
@@ -155,11 +168,12 @@ def hours_of(span: tuple[int, int]) -> tuple[int, int]:
     return max(-most, min(most, span[0] // HOUR_MS)), max(-most, min(most, span[1] // HOUR_MS))
 
 
-def _rows_of(
+def rows_of(
     connection: sa.Connection, known: Known, selection: Selection, span: tuple[int, int]
-) -> dict[int, _Found]:
+) -> dict[int, Found]:
+    """Return by kind the rows and chunks that may hold samples of the selection within the span."""
     holding = known.layouts.holding(selection, hours_of(span))
-    found = {kind: _Found([], []) for kind in (FLOATS, POINTS)}
+    found = {kind: Found([], []) for kind in (FLOATS, POINTS)}
     hot_query = sa.select(
         hot.c.kind, hot.c.id, hot.c.layout_id, hot.c.start_ms, hot.c.end_ms, hot.c.count
     ).where(

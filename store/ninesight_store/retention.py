@@ -17,7 +17,7 @@ from ninesight_store.exemplar_table import ExemplarWriter
 from ninesight_store.moves import raise_moves
 from ninesight_store.registry import Registry
 from ninesight_store.reports import RetainReport
-from ninesight_store.schema import chunks, exemplars, hot, info, layouts, series
+from ninesight_store.schema import chunks, exemplars, hot, info, layouts, rollups, series
 from ninesight_store.writer import Writer
 
 __all__ = ["Retention"]
@@ -128,7 +128,10 @@ class Retention:
             def work(connection: sa.Connection, _registry: Registry) -> None:
                 nonlocal found
                 found = [(number, count) for number, count in connection.execute(query)]
-                _delete(connection, table, [number for number, _ in found])
+                numbers = [number for number, _ in found]
+                _delete(connection, table, numbers)
+                if table is chunks:
+                    _delete(connection, rollups, numbers)
                 if found:
                     raise_moves(connection)
 

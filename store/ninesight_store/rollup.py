@@ -22,7 +22,7 @@ import numpy as np
 
 from ninesight_store.contract import STALE_BITS, Columns, Float64, HistogramColumns, Int64, Labels
 
-__all__ = ["ROLLUP_COLUMNS", "ROLLUP_MS", "FloatBins", "Rollup", "rollup_of"]
+__all__ = ["ROLLUP_COLUMNS", "ROLLUP_MS", "FloatBins", "Rollup", "rollup_of", "weights_of"]
 
 ROLLUP_MS = 900_000
 """The widest a bin gets, and the grid of windows that are read fastest: a quarter of an hour."""
@@ -107,7 +107,6 @@ def rollup_of(columns: Columns, edges: Int64, names: Collection[str] = ROLLUP_CO
     good = ~stale
     rows, times, values = series[good], columns.timestamps[good], columns.values[good]
     points = columns.histograms
-    gone = np.ascontiguousarray(points.sum).view(np.uint64) == np.uint64(STALE_BITS)
     begins = _begins(rows, times, edges)
     return Rollup(
         labels=columns.labels,
@@ -117,8 +116,14 @@ def rollup_of(columns: Columns, edges: Int64, names: Collection[str] = ROLLUP_CO
         stale_ms=columns.timestamps[stale],
         histogram_offsets=columns.histogram_offsets,
         histograms=replace(points, start_timestamps=None),
-        weights=(~gone).astype(np.int64),
+        weights=weights_of(points),
     )
+
+
+def weights_of(points: HistogramColumns) -> Int64:
+    """Return the weights of points of which none is left out."""
+    here: Int64 = (np.ascontiguousarray(points.sum).view(np.uint64) != np.uint64(STALE_BITS)).astype(np.int64)
+    return here
 
 
 def _begins(rows: Int64, times: Int64, edges: Int64) -> Int64:
@@ -152,7 +157,8 @@ def _lost(values: Float64, begins: Int64) -> Float64:
     falls = np.flatnonzero(values[1:] < values[:-1]) + 1
     fallen[falls] = values[falls - 1]
     fallen[begins] = 0.0
-    return np.add.reduceat(fallen, begins)
+    lost: Float64 = np.add.reduceat(fallen, begins)
+    return lost
 
 
 _COLUMNS: dict[str, Callable[[Float64, Int64], Float64]] = {

@@ -1,22 +1,22 @@
-"""Hot rows kept in memory, because every dashboard asks for the last minutes again and again.
+"""Hot rows and chunks' bins kept in memory, because every dashboard asks for the same again and again.
 
-A row never changes, so there is nothing to invalidate; a row that was sealed is simply not asked for any more.
+A row or chunk never changes, so there is nothing to invalidate; one that is gone is simply not asked for any more.
 """
 
 from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from typing import Any
 
 __all__ = ["RowCache"]
 
-Key = tuple[int, int]
+Key = Hashable
 
 
 class RowCache:
-    """Rows by (id, samples), the least recently used dropped first. Safe to use from many threads."""
+    """Rows by what identifies them, the least recently used dropped first. Safe to use from many threads."""
 
     def __init__(self, bytes_max: int) -> None:
         self._bytes_max = bytes_max

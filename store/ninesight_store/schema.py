@@ -1,9 +1,10 @@
-"""The tables. Format version 4; its meaning never changes, a new meaning gets a new number.
+"""The tables. Format version 5; its meaning never changes, a new meaning gets a new number.
 
     series     one row a series: its labels
     layouts    ordered series ids, shared by the rows and chunks that hold samples in that order
     hot        one row a batch, hour and kind: raw columns, durable before `write` returns
     chunks     one row a group of series with the same timestamps: compressed columns
+    rollups    at most one row a chunk: its samples summed up, for reading long windows
     metadata   one row a metric
     exemplars  one row an exemplar
     index      the label index as it was last kept, in parts; may be absent
@@ -17,6 +18,7 @@ A hot row or hourly chunk never crosses an hour, so an hour can be sealed whatev
 Version 2 added the checksums (checks.py). They are NULL in what version 1 wrote: read, but not checked.
 Version 3 added start timestamps (starts.py), NULL where there are none, and exemplars.
 Version 4 added the kept index (index_table.py), empty until maintenance keeps it.
+Version 5 added rollups (rollup_row.py); older chunks have none until they are merged.
 """
 
 from __future__ import annotations
@@ -33,6 +35,7 @@ __all__ = [
     "INDEX_FROM",
     "INFO_KEYS",
     "POINTS",
+    "ROLLUPS_FROM",
     "STARTS_FROM",
     "TABLES",
     "VERSION_TABLE",
@@ -43,16 +46,19 @@ __all__ = [
     "info",
     "layouts",
     "metadata",
+    "rollups",
     "series",
 ]
 
-FORMAT_VERSION = 4
+FORMAT_VERSION = 5
 CHECKSUMS_FROM = 2
 """The first format version whose tables have checksums."""
 STARTS_FROM = 3
 """The first format version with start timestamps and exemplars."""
 INDEX_FROM = 4
 """The first format version with a kept index."""
+ROLLUPS_FROM = 5
+"""The first format version with rollups."""
 VERSION_TABLE = "store_version"
 """Alembic's record of the step that these tables are at (migrations/)."""
 APPLICATION_ID = 0x6E696E65
@@ -127,6 +133,19 @@ chunks = sa.Table(
     sa.Index("store_chunks_by_layout", "layout_id", "end_ms", "start_ms", "kind"),
     sqlite_autoincrement=True,
 )
+
+rollups = sa.Table(
+    "store_rollups",
+    TABLES,
+    sa.Column("id", _Id, primary_key=True, autoincrement=False),
+    sa.Column("checksums", sa.LargeBinary, nullable=False),
+    sa.Column("head", sa.LargeBinary, nullable=False),
+    sa.Column("ends", sa.LargeBinary, nullable=False),
+    sa.Column("lost", sa.LargeBinary, nullable=False),
+    sa.Column("sums", sa.LargeBinary, nullable=False),
+    sa.Column("spread", sa.LargeBinary, nullable=False),
+)
+"""`id` is the chunk's: the row comes and goes with it."""
 
 metadata = sa.Table(
     "store_metadata",

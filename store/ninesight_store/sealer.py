@@ -24,12 +24,13 @@ from ninesight_store.hot_reader import HotMeta, HotReader, PointPool
 from ninesight_store.kinds import assemble_kinds
 from ninesight_store.registry import Registry
 from ninesight_store.reports import SealReport
+from ninesight_store.rollup_row import ChunkFacts
 from ninesight_store.row_cache import RowCache
-from ninesight_store.schema import FLOATS, POINTS, chunks, hot
+from ninesight_store.schema import FLOATS, POINTS, chunks, hot, rollups
 from ninesight_store.selection import Selection, selection_of
 from ninesight_store.writer import Writer
 
-__all__ = ["POINT_COST", "ConflictError", "Sealer", "chunk_rows", "everything"]
+__all__ = ["POINT_COST", "ConflictError", "Sealer", "delete_chunks", "everything", "insert_chunks"]
 
 POINT_COST = 16
 """A histogram point weighs about this many samples in memory."""
@@ -116,7 +117,9 @@ class Sealer:
                 for kind, part in metas.items()
             }
         floats, points = assemble_kinds(len(ids), pieces)
-        drafts = encode_kinds(ids, floats, points, pool.all(), self._settings)
+        # What is merged soon gets its rollups then: sealing keeps its pace.
+        last = self._settings.merge_hours < 2
+        drafts = encode_kinds(ids, floats, points, pool.all(), self._settings, rollups=last)
         damaged = self._damage.ids(HOT)
         numbers = [meta.id for part in metas.values() for meta in part if meta.id not in damaged]
         return _Step(numbers, len(floats.timestamps) + len(points.timestamps), drafts)
@@ -155,9 +158,7 @@ class _Replacement:
             deleted += connection.execute(query).rowcount
         if deleted != len(ids):
             raise ConflictError(f"{len(ids) - deleted} rows were sealed by another process")
-        rows = chunk_rows(self._step.drafts, registry, level=0)
-        if rows:
-            connection.execute(sa.insert(chunks), rows)
+        insert_chunks(connection, self._step.drafts, registry, level=0)
 
 
 def everything(ids: Int64) -> Selection:
@@ -165,9 +166,33 @@ def everything(ids: Int64) -> Selection:
     return selection_of((), ids)
 
 
-def chunk_rows(drafts: Sequence[ChunkDraft], registry: Registry, *, level: int) -> list[dict[str, object]]:
-    """Return the table rows of chunks; their layouts are added as needed."""
-    return [_chunk_row(draft, registry.layout_of_ids(draft.ids), level) for draft in drafts]
+def insert_chunks(
+    connection: sa.Connection, drafts: Sequence[ChunkDraft], registry: Registry, *, level: int
+) -> None:
+    """Insert chunks, with their rollups and such of their layouts as are new."""
+    plain, sums = [], []
+    for draft in drafts:
+        layout_id = registry.layout_of_ids(draft.ids)
+        row = _chunk_row(draft, layout_id, level)
+        if draft.rollup is None:
+            plain.append(row)
+            continue
+        number = connection.execute(sa.insert(chunks).returning(chunks.c.id), row).scalar_one()
+        facts = ChunkFacts(draft.kind, layout_id, draft.start_ms, draft.end_ms, draft.count)
+        sums.append(draft.rollup.row(number, facts))
+    for table, rows in ((chunks, plain), (rollups, sums)):
+        if rows:
+            connection.execute(sa.insert(table), rows)
+
+
+def delete_chunks(connection: sa.Connection, ids: Sequence[int]) -> int:
+    """Delete chunks and their rollups; return how many chunks there were."""
+    deleted = 0
+    for at in range(0, len(ids), _DELETE_MAX):
+        part = ids[at : at + _DELETE_MAX]
+        connection.execute(sa.delete(rollups).where(rollups.c.id.in_(part)))
+        deleted += connection.execute(sa.delete(chunks).where(chunks.c.id.in_(part))).rowcount
+    return deleted
 
 
 def _chunk_row(draft: ChunkDraft, layout_id: int, level: int) -> dict[str, object]:

@@ -79,7 +79,7 @@ def test_every_older_version_is_upgraded_on_opening(url, version):
     assert differences(url)[1] == [str(FORMAT_VERSION)]
 
 
-@pytest.mark.parametrize("name", ["format1", "format2", "format3"])
+@pytest.mark.parametrize("name", ["format1", "format2", "format3", "format4"])
 def test_files_without_a_record_of_versions_are_upgraded(tmp_path, name):
     """What was written before Alembic came is brought up, reads the same, and two openers do it once."""
     path = unpacked(tmp_path, name)
