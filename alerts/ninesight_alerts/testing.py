@@ -262,7 +262,7 @@ class LocalReceiver:
         """Where to send."""
         return f"http://127.0.0.1:{self._server.server_address[1]}/hook"
 
-    def wait_for(self, count: int, *, deadline_s: float = 15.0) -> list[Received]:
+    def wait_for(self, count: int, *, deadline_s: float = 60.0) -> list[Received]:
         """Return what came once `count` requests are there. Raises AssertionError when they do not come."""
         wait_until(lambda: len(self.received) >= count, deadline_s=deadline_s, what=f"{count} requests")
         return self.received
@@ -305,7 +305,7 @@ def _handler(receiver: LocalReceiver) -> type[BaseHTTPRequestHandler]:
     return Handler
 
 
-def wait_until(holds: Callable[[], object], *, deadline_s: float = 15.0, what: str = "the condition") -> None:
+def wait_until(holds: Callable[[], object], *, deadline_s: float = 60.0, what: str = "the condition") -> None:
     """Return once `holds()` is true; raise AssertionError at the deadline."""
     end = time.monotonic() + deadline_s
     while not holds():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import random
 import socket
 import subprocess
 import time
@@ -13,17 +14,21 @@ from pathlib import Path
 
 __all__ = ["free_port", "running_prometheus", "running_victoria_metrics"]
 
-_START_S_MAX = 30.0
+_START_S_MAX = 60.0
+_PORT_MIN, _PORT_MAX = 15_000, 32_000
+"""Below the range from which systems give ports to outgoing connections and to whoever binds port 0."""
 _TRIES = 3
 """Another process may take a free port before the server does."""
 
 
 def free_port() -> int:
-    """Return a port of 127.0.0.1 that nobody listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a port of 127.0.0.1 that nobody has, out of those that no outgoing connection gets by chance."""
+    dice = random.SystemRandom()
+    while True:
+        port = dice.randrange(_PORT_MIN, _PORT_MAX)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 @contextlib.contextmanager
@@ -76,7 +81,7 @@ def _running(command: Sequence[str], listen: str, health: str, log: Path) -> Ite
         finally:
             process.terminate()
             try:
-                process.wait(timeout=20)
+                process.wait(timeout=60)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()

@@ -42,7 +42,7 @@ BROWSER_ARGUMENTS = [
 _Found = TypeVar("_Found")
 
 
-def eventually(look: Callable[[], _Found | None], *, timeout_s: float = 20.0, what: str = "it") -> _Found:
+def eventually(look: Callable[[], _Found | None], *, timeout_s: float = 60.0, what: str = "it") -> _Found:
     """Return the first result that is neither None nor False nor empty. Raises AssertionError when time runs out."""
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
@@ -114,8 +114,8 @@ def running_suite(folder: Path, config: Mapping[str, Any] | None = None) -> Iter
     try:
         api_url = _named(child, r"API\s+(http://[\d.:]+)")
         pages_url = _named(child, r"pages\s+(http://[\d.:]+)")
-        wait_until_ready(child, f"{api_url}/-/ready", timeout_s=30.0)
-        with httpx2.Client(timeout=30.0) as client:
+        wait_until_ready(child, f"{api_url}/-/ready", timeout_s=90.0)
+        with httpx2.Client(timeout=60.0) as client:
             yield RunningSuite(child, api_url, pages_url, client)
     finally:
         child.stop()
@@ -146,7 +146,7 @@ def running_server(
     child = Child("server", ["ninesight_suite.demo.process", *words], env=env, log=log)
     try:
         url = _named(child, r"serving on (http://\S+)")
-        wait_until_ready(child, f"{url}/v2/health/ready", timeout_s=30.0)
+        wait_until_ready(child, f"{url}/v2/health/ready", timeout_s=90.0)
         yield RunningServer(child, url)
     finally:
         child.stop()
@@ -160,4 +160,4 @@ def _named(child: Child, pattern: str) -> str:
         found = re.search(pattern, child.tail(200))
         return found.group(1) if found else None
 
-    return eventually(look, timeout_s=30.0, what=f"the address of the {child.name}")
+    return eventually(look, timeout_s=90.0, what=f"the address of the {child.name}")

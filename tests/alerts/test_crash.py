@@ -127,7 +127,7 @@ def test_nothing_is_lost_over_kills_at_random_moments(watch_of):
         watch.say(final)
         watch.start()
         reader = DatabaseAlerts(watch.url)
-        wait_until(lambda: _firing(reader) == set(final) and not _unfinished(reader), deadline_s=30)
+        wait_until(lambda: _firing(reader) == set(final) and not _unfinished(reader), deadline_s=90)
         _check(receiver, reader, set(final))
         reader.close()
 

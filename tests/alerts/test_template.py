@@ -166,7 +166,7 @@ def test_work_and_output_are_bounded():
     """Nested loops and huge outputs end with an error, soon."""
     many = TemplateData({}, 1.0, query=lambda _query: [((), 1.0)] * 1000)
     loop = "{{ range query `a` }}{{ range query `b` }}x{{ end }}{{ end }}"
-    started = time.monotonic()
+    started = time.process_time()
     assert "at most 10 queries" in expand(loop, many)
     loop = "{{ $q := query `a` }}{{ range $q }}{{ range $q }}x{{ end }}{{ end }}"
     assert "at most 20000 steps" in expand(loop, many)
@@ -174,7 +174,7 @@ def test_work_and_output_are_bounded():
     assert "nest at most" in expand("{{ if true }}" * 100 + "{{ end }}" * 100, many)
     assert "nest at most" in expand("{{ " + "(" * 100 + "1" + ")" * 100 + " }}", many)
     assert "at most 16384 characters" in expand("{{" + "x" * 20_000, many)
-    assert time.monotonic() - started < 5
+    assert time.process_time() - started < 5
 
 
 @settings(deadline=None)

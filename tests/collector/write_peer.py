@@ -81,4 +81,4 @@ class Peer:
     def close(self):
         self.server.shutdown()
         self.server.server_close()
-        self.thread.join(10)
+        self.thread.join(60)

@@ -23,7 +23,7 @@ from .fleet import Fleet
 
 
 def wait_for(
-    condition: Callable[[], object], *, timeout_s: float = 20.0, what: str = "the condition"
+    condition: Callable[[], object], *, timeout_s: float = 60.0, what: str = "the condition"
 ) -> object:
     """Return the condition's value once it is true."""
     deadline = time.monotonic() + timeout_s
@@ -85,14 +85,14 @@ class LiveServer:
         self._stop.set()
         self._server.should_exit = True
         for thread in self._threads:
-            thread.join(timeout=20)
+            thread.join(timeout=60)
         self._socket.close()
 
     def get(self, path: str, **headers: str) -> tuple[int, dict[str, str], bytes]:
         """Return status, headers and body of a GET."""
         request = urllib.request.Request(self.url + path, headers=headers)
         try:
-            with urllib.request.urlopen(request, timeout=20) as answer:
+            with urllib.request.urlopen(request, timeout=60) as answer:
                 return answer.status, dict(answer.headers), answer.read()
         except urllib.error.HTTPError as error:
             return error.code, dict(error.headers), error.read()

@@ -6,7 +6,6 @@ No sample and no subquery step lies on the edge of a window: whether that counts
 import contextlib
 import json
 import math
-import socket
 import subprocess
 import time
 import urllib.error
@@ -18,6 +17,8 @@ import pytest
 from ninesight_query import LocalEngine, labels_of
 from ninesight_store.contract import Batch, SeriesTable
 from ninesight_store.memory import MemoryStore
+
+from ..ports import free_port
 
 START_S = 1_600_000_800
 STEPS = 480
@@ -141,9 +142,7 @@ def prometheus(tmp_path_factory, real):
         capture_output=True,
         timeout=60,
     )
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    address = f"127.0.0.1:{free_port()}"
     process = subprocess.Popen(
         [
             binary,
@@ -156,7 +155,7 @@ def prometheus(tmp_path_factory, real):
         stderr=subprocess.DEVNULL,
     )
     try:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             with contextlib.suppress(OSError), urllib.request.urlopen(f"http://{address}/-/ready", timeout=2):
                 break
@@ -164,7 +163,7 @@ def prometheus(tmp_path_factory, real):
         yield f"http://{address}"
     finally:
         process.terminate()
-        process.wait(timeout=20)
+        process.wait(timeout=60)
 
 
 def ask(address, path, **parameters):

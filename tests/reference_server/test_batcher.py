@@ -25,7 +25,7 @@ class HeldBackend(DoublingBackend):
 
     def run(self, batch):
         self.entered.set()
-        assert self.release.wait(10)
+        assert self.release.wait(120)
         return super().run(batch)
 
 

@@ -30,7 +30,7 @@ def server(tmp_path_factory):
     rarely = ["--golden-every", "3600"]
     with (
         running_server(tmp_path_factory.mktemp("server"), options=rarely) as running,
-        httpx2.Client(base_url=running.url, timeout=20.0) as client,
+        httpx2.Client(base_url=running.url, timeout=60.0) as client,
     ):
         running.client = client
         yield running
@@ -227,17 +227,27 @@ def test_readiness_says_why_not():
 
 def test_sigterm_drains(tmp_path):
     """A request under way when SIGTERM arrives is answered; the process then ends with 0."""
-    with running_server(tmp_path) as running, httpx2.Client(base_url=running.url, timeout=20.0) as client:
-        client.post("/admin/faults/digits-light", json={"delay_ms": 800}).raise_for_status()
+    with (
+        running_server(tmp_path, options=["--timeout", "30"]) as running,
+        httpx2.Client(base_url=running.url, timeout=60.0) as client,
+    ):
         rows = np.zeros((1, 64), np.float32)
         with concurrent.futures.ThreadPoolExecutor(1) as pool:
-            asked = pool.submit(lambda: client.post(INFER, json=body(rows)).status_code)
-            assert eventually(
-                lambda: (metric(client, "model_requests_in_flight", model="digits-light") or 0) >= 1
-            )
+            # Longer and longer, until it is still under way when the signal is sent.
+            for delay_ms in (800, 3000, 9000):
+                client.post("/admin/faults/digits-light", json={"delay_ms": delay_ms}).raise_for_status()
+                asked = pool.submit(lambda: client.post(INFER, json=body(rows)).status_code)
+                eventually(
+                    lambda asked=asked: (
+                        asked.done()
+                        or (metric(client, "model_requests_in_flight", model="digits-light") or 0) >= 1
+                    )
+                )
+                if not asked.done():
+                    break
             running.child._process.send_signal(signal.SIGTERM)
-            assert asked.result(15) == 200
-        assert running.child._process.wait(15) == 0
+            assert asked.result(60) == 200
+        assert running.child._process.wait(60) == 0
 
 
 def test_a_full_queue_is_503_with_retry_after(tmp_path):
@@ -245,7 +255,7 @@ def test_a_full_queue_is_503_with_retry_after(tmp_path):
     rows = np.zeros((1, 64), np.float32)
     with (
         running_server(tmp_path, options=["--queue", "2"]) as running,
-        httpx2.Client(base_url=running.url, timeout=20.0) as client,
+        httpx2.Client(base_url=running.url, timeout=60.0) as client,
         concurrent.futures.ThreadPoolExecutor(12) as pool,
     ):
         client.post("/admin/faults/digits-light", json={"delay_ms": 700}).raise_for_status()

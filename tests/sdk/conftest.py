@@ -19,9 +19,9 @@ def sdk():
 
 @pytest.fixture
 def until():
-    """`until(condition)` polls until it holds, and returns what it gave; fails after 15 s."""
+    """`until(condition)` polls until it holds, and returns what it gave; fails after 60 s."""
 
-    def wait(condition, timeout_s=15.0):
+    def wait(condition, timeout_s=60.0):
         deadline = time.monotonic() + timeout_s
         while not (found := condition()):
             assert time.monotonic() < deadline, f"{condition} did not hold within {timeout_s} s"

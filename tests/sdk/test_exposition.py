@@ -296,7 +296,7 @@ def test_a_program_without_http_is_scraped_on_a_port_of_its_own(recorded):
         # A connection that says nothing holds up nobody.
         with (
             socket.create_connection(("127.0.0.1", server.port)),
-            urllib.request.urlopen(url, timeout=10) as answer,
+            urllib.request.urlopen(url, timeout=60) as answer,
         ):
             assert b'model_predictions_total{model="shown",version="2"} 3.0' in answer.read()
         with pytest.raises(OSError):

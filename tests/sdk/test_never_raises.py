@@ -166,7 +166,7 @@ def test_a_request_waits_for_nobody(sdk):
     with RUNTIME._lock, RUNTIME.aggregator.lock:
         thread = threading.Thread(target=request)
         thread.start()
-        assert served.wait(10)
+        assert served.wait(60)
         thread.join()
     assert total(sdk(), "model_requests_total", model="waits-for-nobody") == 1
 

@@ -32,7 +32,7 @@ class Receiver:
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_POST(self):
                 body = self.rfile.read(int(self.headers["content-length"]))
-                receiver.gate.wait(15)
+                receiver.gate.wait(120)
                 receiver.requests.append((self.path, dict(self.headers), body))
                 self.send_response(receiver.status)
                 self.send_header("content-length", "0")
@@ -178,7 +178,7 @@ def test_a_receiver_that_hangs_holds_nobody_up(receiver):
             pass
         assert number(snapshot(), "model_predictions_total", model="hangs", version="1") == 2
         ninesight.shutdown(timeout_s=0.3)
-        assert monotonic() - began < 5.0
+        assert monotonic() - began < 60
         receiver.gate.set()
 
 

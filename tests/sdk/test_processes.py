@@ -143,10 +143,10 @@ def test_a_fork_amid_the_first_call_of_another_thread_does_not_hang():
         def first_call():
             with RUNTIME._lock, RUNTIME.aggregator.lock:
                 held.set()
-                go.wait(20)
+                go.wait(60)
         thread = threading.Thread(target=first_call)
         thread.start()
-        held.wait(20)
+        held.wait(60)
         pid = os.fork()
         if pid == 0:
             with ninesight.call("child"):

@@ -3,7 +3,6 @@
 import json
 import math
 import random
-import socket
 import subprocess
 import threading
 import urllib.parse
@@ -15,6 +14,7 @@ from ninesight.buckets import upper_bound
 from ninesight.testing import histogram
 
 from .. import needs
+from ..ports import free_port
 
 
 @pytest.fixture
@@ -30,16 +30,14 @@ def served(sdk, until):
         yield server.servers[0].sockets[0].getsockname()[1]
     finally:
         server.should_exit = True
-        thread.join(10)
+        thread.join(60)
 
 
 @pytest.fixture
 def prometheus(real, served, tmp_path, until):
     """`prometheus(query)` gives the result vector of a Prometheus that scrapes the app each second."""
     binary = real("prometheus")
-    with socket.socket() as probe:  # Prometheus does not tell the port it took: take a free one.
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()  # Prometheus does not tell the port it took.
     (tmp_path / "prometheus.yml").write_text(
         json.dumps(
             {
@@ -71,11 +69,11 @@ def prometheus(real, served, tmp_path, until):
             return []
 
     try:
-        until(lambda: query('up{job="sdk"} == 1'), 30.0)
+        until(lambda: query('up{job="sdk"} == 1'), 60.0)
         yield query
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(60)
 
 
 def test_prometheus_finds_exactly_our_counts_and_buckets(sdk, prometheus, until):

@@ -3,7 +3,6 @@
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from .. import needs
+from ..ports import free_port
 
 needs.package("fcntl", "file locks as Linux and macOS have them")
 
@@ -34,7 +34,7 @@ class Served:
         """Ask once; True if it was answered. A connection to a worker that is dying may break."""
         with (
             contextlib.suppress(OSError, HTTPException),
-            urllib.request.urlopen(f"{self.url}/predict", timeout=10) as answer,
+            urllib.request.urlopen(f"{self.url}/predict", timeout=30) as answer,
         ):
             self.pids.add(int(answer.read()))
             self.answered += 1
@@ -46,7 +46,7 @@ class Served:
         text = None
         with (
             contextlib.suppress(OSError, HTTPException),
-            urllib.request.urlopen(f"{self.url}/metrics", timeout=20) as answer,
+            urllib.request.urlopen(f"{self.url}/metrics", timeout=60) as answer,
         ):
             text = answer.read().decode()
         if text is None:
@@ -69,9 +69,7 @@ COMMANDS = {
 def served(request, tmp_path, until):
     """A server of each kind with four workers."""
     needs.package(request.param)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     words = [word.format(port=port) for word in COMMANDS[request.param]]
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("NINESIGHT_", "OTEL_"))}
     process = subprocess.Popen(
@@ -87,7 +85,7 @@ def served(request, tmp_path, until):
     finally:
         process.send_signal(signal.SIGTERM)
         try:
-            process.wait(20)
+            process.wait(60)
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)

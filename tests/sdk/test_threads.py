@@ -133,13 +133,13 @@ def test_requests_in_flight_are_exact_at_the_moment_asked(sdk, until):
     @ninesight.observe(model="waits")
     def run():
         entered.release()
-        leave.wait(15)
+        leave.wait(120)
 
     threads = [threading.Thread(target=run) for _ in range(5)]
     for thread in threads:
         thread.start()
     for _ in threads:
-        assert entered.acquire(timeout=15)
+        assert entered.acquire(timeout=60)
 
     @ninesight.observe(model="waits")
     async def waiting(inside, gate):

@@ -33,7 +33,7 @@ from histories import SETTINGS, History
 from ninesight_store import LocalStore, RetryableError, backup, restore
 
 KINDS = {"none": 0, "kill_before": 1, "kill_after": 2, "torn": 3, "no_space": 4, "broken": 5}
-TRIES_MAX = 400
+TRIES_MAX = 2000
 # Checkpoints, and pages that leave the cache before their commit, are write points too: small bounds make both common.
 ninesight_store.backend_sqlite._CHECKPOINT_PAGES = 24
 ninesight_store.backend_sqlite._CACHE_KIB = 40

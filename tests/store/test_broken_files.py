@@ -147,7 +147,7 @@ def test_one_of_two_writers_is_killed_and_the_other_goes_on(tmp_path):
             victim.wait()
             victim.stdout.close()
         kept |= ticks_of(survivor.stdout.read())
-        assert survivor.wait(60) == 0, "the survivor was never refused"
+        assert survivor.wait(120) == 0, "the survivor was never refused"
     finally:
         survivor.kill()
         survivor.wait()

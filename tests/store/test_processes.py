@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import select
@@ -21,9 +22,9 @@ SERIES, POINTS = 40, 3
 EVERYTHING = (0, 2**50)
 
 
-def start(url, first, ticks, *, seal_every=0, pause_ms=0):
-    command = [sys.executable, str(WRITER), url, str(first), str(ticks), str(seal_every), str(pause_ms)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, bufsize=0)
+def start(url, first, ticks, *, seal_every=0, wait_every=0):
+    command = [sys.executable, str(WRITER), url, str(first), str(ticks), str(seal_every), str(wait_every)]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
 
 
 def value_of(tick, series):
@@ -67,6 +68,7 @@ def acknowledged_by(process, wait_s):
     process.send_signal(signal.SIGKILL)
     buffer += process.stdout.read()
     process.wait()
+    process.stdin.close()
     process.stdout.close()
     lines = buffer[: buffer.rfind(b"\n") + 1].split()
     return int(lines[-1]) if lines else None
@@ -91,13 +93,16 @@ def test_a_killed_writer_loses_nothing_it_acknowledged(url, seal_every):
 
 def test_another_process_reads_while_one_writes(url):
     """A read-only store follows a writing process: new series, new samples, seals; every value is checked."""
-    process = start(url, 0, 200, seal_every=60, pause_ms=1)
+    process = start(url, 0, 200, seal_every=60, wait_every=20)
     try:
         assert select.select([process.stdout], [], [], 60)[0], "the writer did not start"
         seen = []
         with LocalStore(url, read_only=True) as store:
             while process.poll() is None:
                 seen.append(check(store, seen[-1] if seen else 0))
+                # The writer goes on when it was looked at.
+                with contextlib.suppress(BrokenPipeError):
+                    process.stdin.write(b".")
                 os.read(process.stdout.fileno(), 65_536)
             assert check(store, 200) == 200
             assert store.stat().sealed_samples > 0
@@ -106,6 +111,7 @@ def test_another_process_reads_while_one_writes(url):
     finally:
         process.kill()
         process.wait()
+        process.stdin.close()
         process.stdout.close()
 
 
@@ -124,6 +130,7 @@ def test_two_processes_write_and_a_third_seals(url):
             for writer in writers:
                 writer.kill()
                 writer.wait()
+                writer.stdin.close()
                 writer.stdout.close()
         store.seal(300 * 60_000)
         store.merge(600 * 60_000)

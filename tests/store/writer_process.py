@@ -1,13 +1,14 @@
 """A process that writes ticks to a store and prints each one's number once it was acknowledged.
 
-writer_process.py URL FIRST COUNT SEAL_EVERY PAUSE_MS
+writer_process.py URL FIRST COUNT SEAL_EVERY WAIT_EVERY
+
+After every WAIT_EVERY ticks it waits for a byte of its standard input; 0 waits for nothing.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-import time
 
 from ninesight_store import LocalStore, StoreSettings, labels_of
 from ninesight_store.testing import Point, batch_of
@@ -23,7 +24,7 @@ def tick_of(tick):
 
 
 def main():
-    url, (first, count, seal_every, pause_ms) = sys.argv[1], map(int, sys.argv[2:])
+    url, (first, count, seal_every, wait_every) = sys.argv[1], map(int, sys.argv[2:])
     with LocalStore(url, StoreSettings(seal_after_ms=0, merge_hours=2)) as store:
         for tick in range(first, first + count):
             store.write(tick_of(tick))
@@ -31,8 +32,8 @@ def main():
             if seal_every and tick % seal_every == 0:
                 store.seal(tick * 60_000)
                 store.merge(tick * 60_000)
-            if pause_ms:
-                time.sleep(pause_ms / 1000)
+            if wait_every and (tick + 1) % wait_every == 0:
+                os.read(0, 1)
 
 
 if __name__ == "__main__":

@@ -28,8 +28,8 @@ def running_agent(folder, url):
         return found.group(1) if found else None
 
     try:
-        api = eventually(address, timeout_s=30.0, what="the agent's address")
-        wait_until_ready(child, f"{api}/-/ready", timeout_s=30.0)
+        api = eventually(address, timeout_s=90.0, what="the agent's address")
+        wait_until_ready(child, f"{api}/-/ready", timeout_s=90.0)
         yield api
     finally:
         assert child.stop() == 0

@@ -6,7 +6,6 @@ import math
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -19,6 +18,7 @@ import pytest
 from ninesight.buckets import upper_bound
 from prometheus_client.parser import text_string_to_metric_families
 
+from ...ports import free_port
 from .sockets import listening, processes_of
 
 PAGES = Path(__file__).resolve().parents[3] / "docs" / "integrations"
@@ -48,12 +48,6 @@ def framework(real):
     """`framework("torch")` gives the Python of the environment that `make frameworks` made for it."""
     folder = Path(os.environ.get("NINESIGHT_FRAMEWORKS") or ROOT / ".frameworks")
     return lambda name: real(f"{name} (make frameworks)", str(folder / name / "bin" / "python"))
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 class Client:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import free_port
+from ...ports import free_port
 from .judged import BATCHES, TOO_MANY, check, texts, texts_of
 
 
