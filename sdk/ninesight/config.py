@@ -13,11 +13,11 @@ from itertools import pairwise
 from math import isfinite
 from typing import Any
 
-from ninesight.environment import from_environment
+from ninesight.environment import SignalUrl, from_environment
 from ninesight.errors import ConfigError
 from ninesight.outcomes import checked_outcomes
 
-__all__ = ["DURATION_BOUNDS", "SdkConfig", "bounds_of", "config_from", "otlp_url"]
+__all__ = ["DURATION_BOUNDS", "SdkConfig", "bounds_of", "config_from", "otlp_url", "usable_config"]
 
 PROTOCOLS = ("http/protobuf", "grpc")
 TEMPORALITIES = ("cumulative", "delta")
@@ -148,8 +148,8 @@ def otlp_url(endpoint: str, signal: str, protocol: str = "http/protobuf") -> str
             f"otlp_endpoint must be an http:// or https:// URL with a host, got {endpoint!r}; "
             "write e.g. http://127.0.0.1:9901"
         )
-    if protocol == "grpc" or parts.query:
-        return endpoint
+    if protocol == "grpc" or parts.query or (isinstance(endpoint, SignalUrl) and endpoint.signal == signal):
+        return str(endpoint)
     base = endpoint.rstrip("/")
     for known in SIGNALS:
         base = base.removesuffix(f"/v1/{known}")
@@ -171,6 +171,22 @@ def config_from(environment: Mapping[str, str], base: SdkConfig | None = None, *
     if base is not None:
         return replace(base, **told)
     return SdkConfig(**{**from_environment(environment), **told})
+
+
+def usable_config(environment: Mapping[str, str]) -> tuple[SdkConfig, list[ConfigError]]:
+    """Return the settings of those variables that are right, and what is wrong with the others: a process must go on."""
+    right: dict[str, str] = {}
+    wrong = []
+    found = SdkConfig()
+    for name in sorted(environment):
+        if name.startswith(("NINESIGHT_", "OTEL_")):
+            try:
+                found = config_from({**right, name: environment[name]})
+            except ConfigError as error:
+                wrong.append(error)
+            else:
+                right[name] = environment[name]
+    return found, wrong
 
 
 def bounds_of(given: Sequence[float]) -> tuple[float, ...]:

@@ -3,15 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
 
 from ninesight.errors import ConfigError
 
-__all__ = ["from_environment"]
+__all__ = ["SignalUrl", "from_environment"]
+
+
+class SignalUrl(str):
+    """The URL of one signal (metrics, traces), to be used as it is: no path is added."""
+
+    __slots__ = ("signal",)
+
+    signal: str
+
+    def __new__(cls, url: str, signal: str) -> Self:
+        """Return the URL with the signal it is for."""
+        made = super().__new__(cls, url)
+        made.signal = signal
+        return made
+
+    def __getnewargs__(self) -> tuple[str, str]:  # type: ignore[override] # A copy is made with the signal.
+        return str(self), self.signal
+
 
 _STANDARD = {
-    "otlp_endpoint": ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"),
-    "otlp_traces_endpoint": ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",),
     "otlp_headers": ("OTEL_EXPORTER_OTLP_METRICS_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS"),
     "otlp_protocol": ("OTEL_EXPORTER_OTLP_METRICS_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"),
     "otlp_temporality": ("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE",),
@@ -29,14 +45,11 @@ def from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
         found["instance"] = instance
     for key, names in _STANDARD.items():
         for name in names:
-            if environment.get(name):
-                found[key] = _pairs(environment[name], name) if key == "otlp_headers" else environment[name]
+            said = environment.get(name, "").strip()
+            if said:
+                found[key] = _pairs(said, name) if key == "otlp_headers" else said.lower()
                 break
-    if (
-        environment.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
-        or environment.get("OTEL_TRACES_EXPORTER") == "otlp"
-    ):
-        found["traces"] = True
+    found |= _outlets(environment)
     if found.get("otlp_temporality") == "lowmemory":
         found["otlp_temporality"] = "delta"
     if interval := environment.get("OTEL_METRIC_EXPORT_INTERVAL"):
@@ -48,6 +61,36 @@ def from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
         if text := environment.get(name):
             found[key] = read(text, name)
     return found
+
+
+def _outlets(environment: Mapping[str, str]) -> dict[str, Any]:
+    """Return where OpenTelemetry's variables send metrics and traces, and whether they want traces."""
+    found: dict[str, Any] = {}
+    for_all = environment.get("OTEL_EXPORTER_OTLP_ENDPOINT", "").strip()
+    for_metrics = _signal_url(environment, "metrics")
+    for_traces = _signal_url(environment, "traces")
+    if _exports(environment, "metrics") is not False and (endpoint := for_metrics or for_all):
+        found["otlp_endpoint"] = endpoint
+    # What is for metrics alone is no place for traces while there is a place for all.
+    if endpoint := for_traces or (for_all if for_all != found.get("otlp_endpoint") else ""):
+        found["otlp_traces_endpoint"] = endpoint
+    traces = _exports(environment, "traces")
+    if traces or (traces is None and for_traces):
+        found["traces"] = True
+    return found
+
+
+def _exports(environment: Mapping[str, str], signal: str) -> bool | None:
+    """Tell whether OTLP is among the exporters named for a signal; None where none are named."""
+    named = environment.get(f"OTEL_{signal.upper()}_EXPORTER", "").strip().lower()
+    return "otlp" in [word.strip() for word in named.split(",")] if named else None
+
+
+def _signal_url(environment: Mapping[str, str], signal: str) -> str:
+    """Return the endpoint that is named for a signal alone. With a path it is used as it is, as OpenTelemetry does."""
+    url = environment.get(f"OTEL_EXPORTER_OTLP_{signal.upper()}_ENDPOINT", "").strip()
+    _, _, after_scheme = url.partition("://")
+    return SignalUrl(url, signal) if after_scheme.partition("/")[2] else url
 
 
 def _text(text: str, name: str) -> str:

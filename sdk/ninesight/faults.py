@@ -40,6 +40,11 @@ class Faults:
         self.invalid += 1
         self.tell(what, "%s, got %.200r; %s", what, given, way_out)
 
+    def pass_over(self, what: str, error: Exception) -> None:
+        """Count a setting that was not taken; log it with the words of its error."""
+        self.invalid += 1
+        self.tell(f"{what} {error}", "%s was passed over: %s", what, error)
+
     def exceed(self, what: str, limit: int) -> None:
         """Count a label value beyond its budget; log the first of each kind."""
         self.over_budget += 1

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from ninesight.aggregate import Aggregator
 from ninesight.background import Periodic
-from ninesight.config import SdkConfig, config_from
+from ninesight.config import SdkConfig, config_from, usable_config
 from ninesight.contract import Exporter, Family, Kind, NumberPoint, Snapshot, Stats
 from ninesight.errors import ConfigError
 from ninesight.faults import Faults
@@ -81,15 +81,17 @@ class Runtime:
 
     @property
     def config(self) -> SdkConfig:
-        """The settings; read from the environment on first use, defaults where that is wrong (told once)."""
+        """The settings; read from the environment on first use, without what is wrong there (told once)."""
         config = self._config or self._fallback
         if config is None:
-            try:
-                config = self._config = config_from(os.environ)
-            except ConfigError as error:
-                # This may be a request: it must not fail. `configure` reads again, and raises.
-                self.faults.internal("reading the environment", error)
-                config = self._fallback = SdkConfig()
+            # This may be a request: it must not fail. `configure` reads again, and raises.
+            config, wrong = usable_config(os.environ)
+            for error in wrong:
+                self.faults.pass_over("a variable of the environment", error)
+            if wrong:
+                self._fallback = config
+            else:
+                self._config = config
             self._apply(config)
         return config
 

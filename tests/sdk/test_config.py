@@ -1,10 +1,11 @@
 """Settings: who wins, and what a wrong one is told."""
 
+import copy
 import dataclasses
 
 import ninesight
 import pytest
-from ninesight.config import DURATION_BOUNDS, SdkConfig, config_from, otlp_url
+from ninesight.config import DURATION_BOUNDS, SdkConfig, config_from, otlp_url, usable_config
 from ninesight.testing import histogram, isolated, number
 
 SPECIAL = {
@@ -82,6 +83,91 @@ def test_the_standard_variables_are_read():
     assert otlp_url(special.otlp_endpoint, "metrics") == "http://m:1/v1/metrics"
     only_attribute = {"OTEL_RESOURCE_ATTRIBUTES": STANDARD["OTEL_RESOURCE_ATTRIBUTES"]}
     assert config_from(only_attribute).service_name == "attribute"
+
+
+ALL = "http://all:4318"
+FOR_ALL = {"OTEL_EXPORTER_OTLP_ENDPOINT": ALL}
+PATH = "http://one:1/otlp/in"
+
+
+@pytest.mark.parametrize(
+    ("environment", "metrics", "traces"),
+    [
+        (FOR_ALL, f"{ALL}/v1/metrics", None),
+        ({**FOR_ALL, "OTEL_TRACES_EXPORTER": "OTLP"}, f"{ALL}/v1/metrics", f"{ALL}/v1/traces"),
+        ({**FOR_ALL, "OTEL_TRACES_EXPORTER": "console, otlp"}, f"{ALL}/v1/metrics", f"{ALL}/v1/traces"),
+        ({**FOR_ALL, "OTEL_METRICS_EXPORTER": "none"}, None, None),
+        ({**FOR_ALL, "OTEL_METRICS_EXPORTER": "prometheus"}, None, None),
+        (
+            {**FOR_ALL, "OTEL_METRICS_EXPORTER": "none", "OTEL_TRACES_EXPORTER": "otlp"},
+            None,
+            f"{ALL}/v1/traces",
+        ),
+        ({"OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": PATH}, PATH, None),
+        ({"OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": "http://one:1"}, "http://one:1/v1/metrics", None),
+        ({"OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": "http://one:1/"}, "http://one:1/v1/metrics", None),
+        (
+            {**FOR_ALL, "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": PATH, "OTEL_TRACES_EXPORTER": "otlp"},
+            PATH,
+            f"{ALL}/v1/traces",
+        ),
+        (
+            {"OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": PATH, "OTEL_TRACES_EXPORTER": "otlp"},
+            PATH,
+            f"{PATH}/v1/traces",
+        ),
+        ({**FOR_ALL, "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": PATH}, f"{ALL}/v1/metrics", PATH),
+        (
+            {**FOR_ALL, "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": PATH, "OTEL_TRACES_EXPORTER": "none"},
+            f"{ALL}/v1/metrics",
+            None,
+        ),
+    ],
+)
+def test_each_signal_goes_where_the_standard_variables_send_it(environment, metrics, traces):
+    """A path named for one signal is taken as it is; `none` is none; what is for metrics alone is not for traces."""
+    config = config_from(environment)
+    for found in (config, copy.deepcopy(config), dataclasses.replace(config, instance="i")):
+        endpoint = found.otlp_endpoint
+        assert (endpoint and otlp_url(endpoint, "metrics")) == metrics
+        assert (
+            otlp_url(found.otlp_traces_endpoint or endpoint, "traces") if found.traces else None
+        ) == traces
+    assert (
+        config_from({**environment, "NINESIGHT_OTLP_ENDPOINT": "http://ours"}).otlp_endpoint == "http://ours"
+    )
+
+
+def test_words_of_the_standard_variables_have_no_case():
+    """As OpenTelemetry has it."""
+    config = config_from(
+        {
+            "OTEL_EXPORTER_OTLP_PROTOCOL": " GRPC",
+            "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE": "LowMemory",
+        }
+    )
+    assert (config.otlp_protocol, config.otlp_temporality) == ("grpc", "delta")
+
+
+def test_what_is_wrong_in_the_environment_is_passed_over_and_the_rest_holds():
+    """A process that reads it amid a request goes on with what is right; each wrong variable is told."""
+    environment = {
+        **FOR_ALL,
+        "OTEL_SERVICE_NAME": "shop",
+        "OTEL_EXPORTER_OTLP_PROTOCOL": "http/json",
+        "OTEL_METRIC_EXPORT_INTERVAL": "5s",
+        "NINESIGHT_MODELS_MAX": "7",
+        "NINESIGHT_TRACE_SHARE": "3",
+        "PATH": "/bin",
+    }
+    config, wrong = usable_config(environment)
+    assert config == SdkConfig(service_name="shop", otlp_endpoint=ALL, models_max=7)
+    told = [str(error) for error in wrong]
+    assert [
+        word for word in ("trace_share", "http/json", "5s") if not any(word in each for each in told)
+    ] == []
+    assert len(told) == 3
+    assert usable_config({}) == (SdkConfig(), [])
 
 
 @pytest.mark.parametrize(

@@ -248,7 +248,7 @@ def test_switched_off_a_function_is_handed_back_unchanged(name):
 
 
 def test_a_wrong_environment_never_fails_a_request_but_fails_configure():
-    """The first call tells it once on the log and goes on with defaults; `configure` raises in plain words."""
+    """The first call tells it once on the log and goes on with what is right; `configure` raises in plain words."""
     (told,), stderr = python(
         """
         import json
@@ -264,11 +264,15 @@ def test_a_wrong_environment_never_fails_a_request_but_fails_configure():
             print(json.dumps(str(error)))
         ninesight.flush()
         assert ninesight.stats().recorded == 2
+        assert ninesight.snapshot().resource["service.name"] == "shop"
         """,
         NINESIGHT_EXPORT_INTERVAL_S="often",
+        OTEL_SERVICE_NAME="shop",
+        OTEL_EXPORTER_OTLP_PROTOCOL="http/json",
     )
     assert told == "NINESIGHT_EXPORT_INTERVAL_S must be a number, got 'often'; write e.g. 5"
     assert stderr.count("NINESIGHT_EXPORT_INTERVAL_S must be a number") == 1
+    assert stderr.count("got 'http/json'") == 1
 
 
 def test_what_a_decorated_function_holds_is_found_again_elsewhere(tmp_path):
