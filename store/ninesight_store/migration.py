@@ -10,7 +10,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from ninesight_store.schema import VERSION_TABLE
+from ninesight_store.schema import FORMAT_VERSION, VERSION_TABLE
 
 __all__ = ["stamp", "upgrade"]
 
@@ -24,8 +24,11 @@ def stamp(connection: sa.Connection, version: int) -> None:
     connection.execute(sa.insert(_versions).values(version_num=str(version)))
 
 
-def upgrade(connection: sa.Connection, version: int, target: str = "head") -> None:
-    """Run the steps from `version` (0: nothing is there) to the newest, in the transaction of `connection`."""
+def upgrade(connection: sa.Connection, version: int, target: int = FORMAT_VERSION) -> None:
+    """Run the steps from `version` (0: nothing is there) to `target`, in the transaction of `connection`.
+
+    Not to the newest step on the disk: that may be another version's, installed while this process runs.
+    """
     # Only a database of an older version pays for the import.
     from alembic import command
     from alembic.config import Config
@@ -35,4 +38,4 @@ def upgrade(connection: sa.Connection, version: int, target: str = "head") -> No
     config = Config(attributes={"connection": connection})
     config.set_main_option("script_location", str(Path(__file__).with_name("migrations")).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
-    command.upgrade(config, target)
+    command.upgrade(config, str(target))

@@ -32,7 +32,7 @@ def base_of(postgres, version, tmp_path):
     url, path = postgres.url(), tmp_path / "old.db"
     packed = Path(__file__).with_name(f"format{version}.db.gz")
     path.write_bytes(gzip.decompress(packed.read_bytes()))
-    migrated(url, str(version))
+    migrated(url, version)
     source, target = sa.create_engine(f"sqlite:///{path}"), sa.create_engine(url)
     with source.connect() as reader, target.connect() as writer, writer.begin():
         tables = sa.MetaData()

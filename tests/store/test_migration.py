@@ -43,7 +43,7 @@ def differences(url):
     return found, revision
 
 
-def migrated(url, target="head"):
+def migrated(url, target=FORMAT_VERSION):
     """Make the tables by the steps alone, from nothing."""
     backend = backend_for(url_of(url), StoreSettings(), read_only=False)
     with backend.writer().connect() as connection, connection.begin():
@@ -69,7 +69,7 @@ def test_new_tables_are_those_of_the_last_step(url):
 @pytest.mark.parametrize("version", range(1, FORMAT_VERSION))
 def test_every_older_version_is_upgraded_on_opening(url, version):
     """Tables of an older version take samples once they were opened for writing."""
-    migrated(url, str(version))
+    migrated(url, version)
     with LocalStore(url, read_only=True) as store:
         assert store.select([], *EVER).labels == ()
         assert store.stat().format == version
