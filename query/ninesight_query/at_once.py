@@ -7,20 +7,20 @@ about a query costs `AT_ONCE_S` at most, and never an answer.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
-from functools import lru_cache
 
 from ninesight_query import ir
 from ninesight_query.elementwise import DATE_FUNCTIONS, MATH_FUNCTIONS
-from ninesight_query.parse import CACHED_QUERIES_MAX, parse
 from ninesight_query.range_functions import RANGE_FUNCTIONS
 from ninesight_query.settings import EngineSettings
 
-__all__ = ["AT_ONCE_S", "at_once_settings", "light"]
+__all__ = ["AT_ONCE_S", "LENGTH_MAX", "at_once_settings", "is_light"]
 
 AT_ONCE_S = 0.002
 """Seconds after which evaluating at once is given up."""
-_LENGTH_MAX = 2_000
+LENGTH_MAX = 2_000
+"""Characters of a query that is tried at once."""
 _NODES_MAX = 32
 _SAMPLES_MAX = 50_000
 _SERIES_MAX = 2_000
@@ -45,19 +45,14 @@ def at_once_settings(settings: EngineSettings) -> EngineSettings:
     )
 
 
-@lru_cache(maxsize=CACHED_QUERIES_MAX)
-def light(query: str) -> bool:
-    """Whether a query is made of few parts, none of which costs more than a little a cell. Raises ParseError.
+def is_light(expr: ir.Expr, nodes: Sequence[ir.Expr]) -> bool:
+    """Whether a query is made of few parts, none of which costs more than a little a cell; `nodes` are all of them.
 
     Left out are subqueries, raw samples, extended windows, computed durations, and functions of histograms and labels.
     """
-    if len(query) > _LENGTH_MAX:
+    if expr.type is ir.ValueType.MATRIX or len(nodes) > _NODES_MAX:
         return False
-    expr = parse(query)
-    if expr.type is ir.ValueType.MATRIX:
-        return False
-    nodes = list(ir.walk(expr))
-    return len(nodes) <= _NODES_MAX and all(map(_is_light, nodes))
+    return all(map(_is_light, nodes))
 
 
 def _is_light(node: ir.Expr) -> bool:

@@ -60,7 +60,7 @@ def vector_scalar(
     op: str, block: Block, scalar: Scalars, *, swapped: bool, return_bool: bool, context: Context
 ) -> Block:
     """A vector and a scalar; `swapped` if the scalar stands on the left."""
-    values = np.broadcast_to(scalar.values, block.values.shape)
+    values = scalar.values
     left, right = (values, block.values) if swapped else (block.values, values)
     present, out, histograms = block.present, block.values, None
     if op in COMPARISONS:
@@ -76,7 +76,7 @@ def vector_scalar(
     else:
         out = arithmetic(op, left, right)
     if block.histograms is not None:
-        floats = np.where(block.present | ~np.asarray(block.has_histogram), 0.0, values)
+        floats = np.where(block.present | ~np.asarray(block.has_histogram), 0.0, values[None, :])
         pair = (None, block.histograms) if swapped else (block.histograms, None)
         cells = operate_cells(op, floats, *pair, return_bool=return_bool, context=context)
         out = np.where(cells.is_float, cells.floats, out)

@@ -18,7 +18,7 @@ from ninesight_store.errors import MatcherError, StoreError
 from ninesight_query import ir
 from ninesight_query import labels as label
 from ninesight_query.answers import finished, to_matrix, to_ragged, to_vector
-from ninesight_query.at_once import AT_ONCE_S, at_once_settings, light
+from ninesight_query.at_once import AT_ONCE_S, LENGTH_MAX, at_once_settings
 from ninesight_query.block import Block, Grid, Scalars, Text
 from ninesight_query.budget import Budget, Share
 from ninesight_query.cancel import cancelled_now
@@ -33,6 +33,7 @@ from ninesight_query.lookback import lookback_now
 from ninesight_query.parse import parse
 from ninesight_query.pin import pinned
 from ninesight_query.plan import plan
+from ninesight_query.prepared import Prepared, prepared
 from ninesight_query.settings import EngineSettings
 from ninesight_query.syntax.computed import resolve
 
@@ -172,7 +173,7 @@ class LocalEngine:
 
     def _at_once(self, query: str, work: Callable[[_Turn], Answer]) -> Answer | None:
         try:
-            if self._rewrite is not None or not light(query) or not self._gate.enter_at_once():
+            if len(query) > LENGTH_MAX or not self._prepared(query).light or not self._gate.enter_at_once():
                 return None
         except QueryError:
             return None
@@ -203,15 +204,14 @@ class LocalEngine:
         except Exception as error:
             raise ExecutionError(f"evaluating the query: {type(error).__name__}: {error}") from error
 
-    def _parsed(self, query: str) -> ir.Expr:
+    def _prepared(self, query: str) -> Prepared:
         limit = self._settings.query_length_max
         if len(query) > limit:
             raise LimitError(
                 f"a query may have at most {limit} characters, got {len(query)}; "
                 "shorten it, or raise the engine's query_length_max"
             )
-        expr = parse(query)
-        return expr if self._rewrite is None else self._rewrite(expr)
+        return prepared(query) if self._rewrite is None else Prepared.of(self._rewrite(parse(query)))
 
     def _context(self, start_ms: int, end_ms: int, step_ms: int, turn: _Turn) -> Context:
         for what, at_ms in (("start", start_ms), ("end", end_ms)):
@@ -233,11 +233,12 @@ class LocalEngine:
         )
 
     def _instant(self, query: str, at_ms: int, turn: _Turn) -> Answer:
-        expr = self._parsed(query)
+        known = self._prepared(query)
         context = self._context(at_ms, at_ms, 0, turn)
-        expr = resolve(expr, at_ms, at_ms, 0)
+        expr = resolve(known.expr, at_ms, at_ms, 0) if known.computed else known.expr
         grid = Grid(at_ms, 1, 1)
-        plan(expr, grid, context)
+        if known.planned:
+            plan(expr, grid, context)
         value: Value
         if isinstance(expr, ir.RangeSelector | ir.Subquery):
             windows = range_argument(expr, grid, context)
@@ -268,16 +269,19 @@ class LocalEngine:
                 f"a range query may have at most {limit} steps, got {steps - 1}; "
                 f"take a step of at least {-(-(end_ms - start_ms) // limit)} ms"
             )
-        expr = self._parsed(query)
+        known = self._prepared(query)
+        expr = known.expr
         if expr.type not in (ir.ValueType.SCALAR, ir.ValueType.VECTOR):
             raise ParseError(
                 f"a range query needs a scalar or an instant vector at every step, got a {expr.type}; "
                 "put a function such as rate() around a range vector"
             )
         context = self._context(start_ms, end_ms, step_ms, turn)
-        expr = resolve(expr, start_ms, end_ms, step_ms)
+        if known.computed:
+            expr = resolve(expr, start_ms, end_ms, step_ms)
         grid = Grid(start_ms, step_ms, steps)
-        plan(expr, grid, context)
+        if known.planned:
+            plan(expr, grid, context)
         found = evaluate(expr, grid, context)
         if isinstance(found, Scalars):
             found = Block.of_row((), found.values, np.ones(steps, np.bool_))

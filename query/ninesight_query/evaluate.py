@@ -32,8 +32,10 @@ Evaluated = Block | Scalars | Text
 
 def evaluate(expr: ir.Expr, grid: Grid, context: Context) -> Evaluated:
     """Return the value of a scalar, vector or string expression on a grid. Raises QueryError."""
+    if isinstance(expr, ir.NumberLiteral):
+        return Scalars(np.broadcast_to(np.float64(expr.value), (grid.count,)))
     context.check_deadline()
-    if grid.count > 1 and not isinstance(expr, ir.NumberLiteral) and ir.step_invariant(expr):
+    if grid.count > 1 and ir.step_invariant(expr):
         once = _evaluate(expr, Grid(grid.start_ms, grid.step_ms, 1), context)
         if isinstance(once, Block):
             context.check_cells(len(once), grid.count)
@@ -53,8 +55,6 @@ def evaluate(expr: ir.Expr, grid: Grid, context: Context) -> Evaluated:
 
 def _evaluate(expr: ir.Expr, grid: Grid, context: Context) -> Evaluated:
     match expr:
-        case ir.NumberLiteral():
-            return Scalars(np.broadcast_to(np.float64(expr.value), (grid.count,)))
         case ir.StringLiteral():
             return Text(expr.value)
         case ir.Selector():

@@ -12,7 +12,7 @@ from ninesight_query.errors import ParseError
 from ninesight_query.syntax.durations import DURATION_S_MAX
 from ninesight_query.syntax.literals import whole_ms
 
-__all__ = ["milliseconds", "resolve", "seconds_of"]
+__all__ = ["milliseconds", "resolve", "seconds_of", "waits"]
 
 _OPERATIONS: dict[str, Callable[[float, float], float]] = {
     "+": operator.add,
@@ -62,12 +62,13 @@ def resolve(expr: ir.Expr, start_ms: int, end_ms: int, step_ms: int) -> ir.Expr:
 
     An instant query has step and range 0. A tree without such durations comes back as it is.
     """
-    if not any(_waits(node) for node in ir.walk(expr)):
+    if not any(waits(node) for node in ir.walk(expr)):
         return expr
     return _Resolver(step_ms / 1000.0, (end_ms - start_ms) / 1000.0).resolve(expr)
 
 
-def _waits(node: ir.Expr) -> bool:
+def waits(node: ir.Expr) -> bool:
+    """Whether a node has a duration that is worked out when the times of the query are known."""
     match node:
         case ir.Selector():
             return node.offset_by is not None
