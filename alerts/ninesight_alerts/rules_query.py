@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self
 
+from ninesight_query.errors import QueryError
+from ninesight_query.label_filter import LabelFilter
 from starlette.datastructures import QueryParams
 
 from ninesight_alerts.contract import RuleView
@@ -31,6 +33,8 @@ class RulesQuery:
     names: frozenset[str] = frozenset()
     groups: frozenset[str] = frozenset()
     files: frozenset[str] = frozenset()
+    labels: LabelFilter = field(default_factory=LabelFilter)
+    """Asked of the labels as the rule file has them, templates unfilled."""
     exclude_alerts: bool = False
     group_limit: int = 0
     """Groups of one answer; 0 is all."""
@@ -58,8 +62,13 @@ class RulesQuery:
             raise RulesQueryError(
                 f'invalid parameter "group_limit": it must be a number above 0, got {limit[:80]!r}'
             )
+        try:
+            labels = LabelFilter.of(params.getlist("match[]"))
+        except QueryError as error:
+            raise RulesQueryError(f'invalid parameter "match[]": {error}') from error
         return cls(
             _KINDS[kind],
+            labels=labels,
             names=frozenset(params.getlist("rule_name[]")),
             groups=frozenset(params.getlist("rule_group[]")),
             files=frozenset(params.getlist("file[]")),
@@ -71,7 +80,8 @@ class RulesQuery:
     def wants(self, view: RuleView) -> bool:
         """Say whether a rule is asked for."""
         asked = ((self.names, view.name), (self.groups, view.group), (self.files, view.file))
-        return self.kind in ("", view.kind) and all(not wanted or own in wanted for wanted, own in asked)
+        named = self.kind in ("", view.kind) and all(not wanted or own in wanted for wanted, own in asked)
+        return named and self.labels.takes(view.labels)
 
 
 def page_of(groups: Sequence[dict[str, Any]], query: RulesQuery) -> tuple[list[dict[str, Any]], str]:

@@ -126,6 +126,60 @@ def test_rules_can_be_asked_by_name_group_and_file(many, params, wanted):
     assert names(many, params) == wanted
 
 
+LABELLED = {
+    "both": {"severity": "page", "team": "a"},
+    "page": {"severity": "page"},
+    "info": {"severity": "info", "team": "b"},
+    "filled": {"severity": "{{ $labels.severity }}"},
+    "none": {},
+}
+
+
+@pytest.mark.parametrize(
+    ("selectors", "wanted"),
+    [
+        (['{severity="page"}'], ["both", "page"]),
+        (['{severity="page",team=""}'], ["page"]),
+        (['{severity=~"pag.",team!="a"}'], ["page"]),
+        (['{team=~".+"}'], ["both", "info"]),
+        (['{severity="page",team="a"}', '{severity="info"}'], ["both", "info"]),
+        (['{severity=~".*labels.*"}'], ["filled"]),
+        (["both"], []),
+        (['{alertname="both"}'], []),
+    ],
+)
+def test_rules_can_be_asked_by_their_labels(selectors, wanted):
+    """`match[]` as Prometheus documents it: the labels of the definition, templates unfilled, any set of several."""
+    rules = [
+        RuleView("g", name, "alerting", "up", 0, labels, {}, "ok", "", 1000, 0.5, "a.yml", 15_000)
+        for name, labels in LABELLED.items()
+    ]
+    with TestClient(Starlette(routes=routes(FixedAlerts(loaded=rules)))) as client:
+        assert names(client, {"match[]": selectors}) == [f"g/{name}" for name in wanted]
+        assert names(client, {"match[]": selectors, "type": "record"}) == []
+        assert names(client, {"match[]": selectors, "rule_name[]": "page"}) == [
+            f"g/{name}" for name in wanted if name == "page"
+        ]
+
+
+@pytest.mark.parametrize(
+    ("selectors", "says"),
+    [
+        (["{"], 'invalid parameter "match[]": '),
+        (["up[5m]"], 'invalid parameter "match[]": a plain series selector is needed'),
+        (['{severity=""}'], 'invalid parameter "match[]": '),
+        (['{severity=~"["}'], 'invalid parameter "match[]": '),
+        ([""], 'invalid parameter "match[]": '),
+        (["up"] * 201, "at most 200 selectors, got 201"),
+    ],
+)
+def test_selectors_of_rules_are_checked(many, selectors, says):
+    """What is no selector, or one that every label set fulfils, is bad data, as in Prometheus."""
+    reply = many.get("/api/v1/rules", params={"match[]": selectors})
+    assert (reply.status_code, reply.json()["errorType"]) == (400, "bad_data")
+    assert says in reply.json()["error"]
+
+
 def test_a_rules_query_is_printed_as_prometheus_does():
     """On one line with its spaces; a query in another server's dialect stays as it is."""
     rules = [
