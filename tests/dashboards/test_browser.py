@@ -69,6 +69,7 @@ class Tab:
         self.context = browser.new_context(
             viewport={"width": width, "height": height}, color_scheme=theme, timezone_id=zone
         )
+        self.context.set_default_timeout(60_000)
         self.page = self.context.new_page()
         self.wrong: list[str] = []
         self.page.on("console", self._console)
@@ -87,7 +88,7 @@ class Tab:
     def refreshed(self, times=1):
         """Wait until so many more answers were painted."""
         seen = self.page.evaluate(ANSWERED)
-        self.page.wait_for_function(f"{ANSWERED} >= {seen + times}", timeout=30_000)
+        self.page.wait_for_function(f"{ANSWERED} >= {seen + times}")
 
     def text(self, selector):
         return self.page.locator(selector).inner_text()
@@ -261,7 +262,7 @@ def test_a_first_run_page_switches_when_data_arrives(tab_of):
         assert "ninesight.configure" in tab.text("#first-run")
         assert not tab.page.locator("#overview-body").is_visible()
         world.fleet.start_ms = now_ms - 300_000
-        tab.page.wait_for_selector("#overview-body", state="visible", timeout=20_000)
+        tab.page.wait_for_selector("#overview-body", state="visible")
         assert not tab.page.locator("#first-run").is_visible()
         wait_for(lambda: tab.page.locator("#models .ag-row").count() == 2, what="the model rows")
         assert tab.wrong == []
@@ -289,10 +290,10 @@ def test_an_unreachable_store_is_a_banner_that_heals(tab_of, world):
         tab.page.wait_for_function(
             "document.querySelector('#overview-banner').textContent.includes('cannot be opened')"
         )
-        assert "is-stale" in tab.page.locator("#traffic-panel").get_attribute("class")
+        tab.page.wait_for_selector("#traffic-panel.is-stale")
         assert tab.page.evaluate("document.querySelector('#traffic .js-plotly-plot').data.length") == 2
         engine.error = None
-        tab.page.wait_for_function("!document.querySelector('#overview-banner').textContent", timeout=20_000)
+        tab.page.wait_for_function("!document.querySelector('#overview-banner').textContent")
         tab.page.wait_for_selector("#traffic-panel.is-ok")
         assert tab.wrong == []
 

@@ -98,22 +98,24 @@ def test_openai_style_chunks_are_read(sdk, kind, way):
 
 def test_the_pace_is_measured_from_first_to_last_token(sdk):
     """Time to first token from the beginning; time per token over those that followed the first."""
-    moments = []
+    given, taken = [], []
 
     @ninesight.observe(model="paced")
     def stream():
-        moments.append(time.perf_counter())
+        given.append(time.perf_counter())
         for step in range(4):
             time.sleep(0.02)
-            moments.append(time.perf_counter())
+            given.append(time.perf_counter())
             yield step
 
-    list(stream())
+    asked = time.perf_counter()
+    taken.extend(time.perf_counter() for _ in stream())
     snapshot = sdk()
     first = histogram(snapshot, TTFT, model="paced", version="1").sum
     each = histogram(snapshot, TPOT, model="paced", version="1").sum
-    assert moments[1] - moments[0] <= first < moments[1] - moments[0] + 0.5
-    assert each == pytest.approx((moments[4] - moments[1]) / 3, rel=0.2)
+    # Each token is seen between being given and being taken, however long the machine pauses in between.
+    assert given[1] - given[0] <= first <= taken[0] - asked
+    assert (given[4] - taken[0]) / 3 <= each <= (taken[3] - given[1]) / 3
     assert tokens(snapshot, "paced")["output"] == 0  # Items of an unknown kind are no tokens.
 
 

@@ -180,7 +180,7 @@ def test_metadata(grafana):
 
 def test_rules_and_alerts(grafana):
     """The alerting pages and annotations read rules and alerts, by GET alone."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while not (firing := resource(grafana, "alerts")["alerts"]) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert firing[0]["labels"] == {"alertname": "Busy", "job": "shop", "path": "/b", "severity": "page"}

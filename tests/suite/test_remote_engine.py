@@ -188,13 +188,13 @@ def test_pages_show_it(world, real):
         page = browser.new_page()
         page.goto(f"{world.suite.pages_url}/model/{MODEL}?from=now-5m&to=now")
         tile = page.locator("#tile-model-p95-value")
-        tile.filter(has_text=re.compile(r"\d (µs|ms|s)$")).wait_for(timeout=40_000)
+        tile.filter(has_text=re.compile(r"\d (µs|ms|s)$")).wait_for(timeout=60_000)
         for chart in ("model-latency", "model-outcomes", "model-stages"):
             eventually(
                 lambda chart=chart: page.evaluate(lines, chart), timeout_s=30, what=f"lines in {chart}"
             )
         page.goto(f"{world.suite.pages_url}/?from=now-5m&to=now")
-        page.get_by_text(MODEL).first.wait_for(timeout=30_000)
+        page.get_by_text(MODEL).first.wait_for(timeout=60_000)
         for chart in ("traffic", "latency", "gpu-utilization"):
             eventually(
                 lambda chart=chart: page.evaluate(lines, chart), timeout_s=30, what=f"lines in {chart}"

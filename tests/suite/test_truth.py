@@ -33,7 +33,7 @@ def run(tmp_path_factory):
     gpu = {"mode": "simulated", "interval": "1s", "scenario": {"utilization": 0.5}}
     with running_suite(folder, {"collector": {"gpu": gpu}}) as suite:
         with running_server(folder, otlp_url=suite.api_url) as server:
-            with httpx2.Client(timeout=30) as client:
+            with httpx2.Client(timeout=60) as client:
                 for model in MODELS:
                     face = client.get(f"{server.url}/v2/models/{model}").json()["inputs"][0]
                     row = {**face, "shape": [1, face["shape"][1]], "data": [0.0] * face["shape"][1]}
@@ -118,7 +118,7 @@ def test_the_page_shows_the_logs_percentiles(run, real):
         page.goto(f"{suite.pages_url}/model/digits-light?from={window.start_ms}&to={window.end_ms}")
         for name in ("p50", "p95", "p99"):
             tile = page.locator(f"#tile-model-{name}-value")
-            tile.filter(has_text=re.compile(r"\d (µs|ms|s)$")).wait_for(timeout=30_000)
+            tile.filter(has_text=re.compile(r"\d (µs|ms|s)$")).wait_for(timeout=60_000)
             shown[name] = seconds(tile.inner_text())
         browser.close()
     for name, quantile in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99)):

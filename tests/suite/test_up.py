@@ -68,7 +68,7 @@ def test_the_first_run_page_says_what_to_point_at_it(suite, real):
         errors = []
         page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
         page.goto(suite.pages_url)
-        page.get_by_text("@ninesight.observe").first.wait_for(timeout=20_000)
+        page.get_by_text("@ninesight.observe").first.wait_for(timeout=60_000)
         assert suite.api_url in page.inner_text("body")
         browser.close()
     assert errors == []
