@@ -14,8 +14,9 @@ from ninesight_query.histogram_columns import from_columns, to_columns
 from ninesight_query.histogram_observe import observe
 from ninesight_query.histogram_reset import detect_reset
 from ninesight_query.promqltest.compare import histograms_match
+from ninesight_query.promqltest.worlds import Scattered
 from ninesight_query.settings import Rollups
-from ninesight_store import ROLLUP_MS, STALE_NAN, Batch, SeriesTable, labels_of
+from ninesight_store import ROLLUP_MS, STALE_NAN, Batch, LocalStore, SeriesTable, labels_of
 from ninesight_store.contract import ResetHint
 from ninesight_store.histograms import take_histograms
 from ninesight_store.memory import MemoryStore
@@ -119,12 +120,13 @@ def both(store, query, grid=GRID, **switches):
 # --- data --------------------------------------------------------------------------------------------------
 
 
-def long_series(seed, kind):
-    """Three days of one series, minutes apart: gaps of hours, resets, stale markers, samples on edges of bins."""
+def long_series(seed, kind, dense):
+    """Three days of one series, minutes apart (`dense`: half of one): gaps of hours, resets, stale markers, samples on edges of bins."""
     chance = random.Random(seed)
     begin, end = sorted(chance.sample(range(0, DAYS_MS, ROLLUP_MS), 2))
     begin, end = (0, DAYS_MS) if chance.random() < 0.6 else (begin, end)
     step_ms, jitter_ms = chance.choice([60_000, 300_000, 420_000]), chance.choice([0, 0, 900])
+    step_ms = 30_000 if dense else step_ms
     oddness = chance.choice([0.0, 0.0, 0.002, 0.05])
     time, level, out = START_MS + begin + chance.choice([0, 1, 4_321]), 0.0, []
     while time < START_MS + end:
@@ -141,8 +143,8 @@ def long_series(seed, kind):
     return out
 
 
-def long_histograms(seed):
-    """Three days of a native histogram: it grows, begins anew, goes stale; some points say what they are."""
+def long_histograms(seed, dense):
+    """Three days of a native histogram, 5 min apart (`dense`: 30 s): it grows, begins anew, goes stale; some points say what they are."""
     chance = random.Random(seed)
     time, seen, out = START_MS + chance.choice([0, 1]), [], []
     odd = chance.choice([0, 0, 1])
@@ -154,16 +156,16 @@ def long_histograms(seed):
         hints = [ResetHint.GAUGE, ResetHint.NOT_RESET, ResetHint.RESET]
         point = replace(point, hint=chance.choice(hints)) if event == 3 else point
         out.append((time, Histogram(sum=STALE_NAN) if event == 1 else point))
-        time += 300_000 * chance.choice([1] * 40 + [9, 60])
+        time += (30_000 if dense else 300_000) * chance.choice([1] * 40 + [9, 60])
     return out
 
 
-def store_of(seed):
+def store_of(seed, store=None, *, dense=False):
     """Counters, gauges of one sign and of both, classic buckets; native histograms with a mixed series."""
-    store = MemoryStore()
+    store = store or MemoryStore()
     kinds = {"c_total": "counter", "g": 1.0, "wild": -1.0}
     floats = {
-        labels_of(name, {"i": str(i), "le": str(i)}): long_series(seed + i + 7 * number, kind)
+        labels_of(name, {"i": str(i), "le": str(i)}): long_series(seed + i + 7 * number, kind, dense)
         for number, (name, kind) in enumerate(kinds.items())
         for i in range(3)
     }
@@ -171,7 +173,7 @@ def store_of(seed):
     times, points, rows = [], [], []
     table = [labels_of(name, {"i": str(i)}) for name in ("h", "g") for i in range(2)]
     for row in range(2 + seed % 2):
-        for time, point in long_histograms(seed + row):
+        for time, point in long_histograms(seed + row, dense):
             times.append(time)
             points.append(point)
             rows.append(row)
@@ -231,6 +233,27 @@ def test_bins_answer_as_samples_do(seed, query, name):
 def test_histograms_of_a_rollup_answer_as_all_of_them(query, seed):
     """The points that a rollup keeps are enough for rates, quantiles and the newest; for the rest all are read."""
     both(store_of(seed), query)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_what_a_store_keeps_of_bins_answers_as_its_samples(seed, tmp_path):
+    """Merged, sealed, late and hot: as a file has them after days, by the store's own rollups."""
+    chance = random.Random(seed)
+    with LocalStore(f"sqlite:///{tmp_path}/one.db") as store:
+        # Of few samples in a bin nothing is kept.
+        store_of(seed, Scattered(store), dense=True)
+        late = [(START_MS + chance.randrange(DAYS_MS), 3.5) for _ in range(20)]
+        store.write(batch_of({labels_of("g", {"i": "1", "le": "1"}): late}))
+        names = ("c_total", "g", "wild")
+        queries = [query.replace("%s", name) for query in FLOATS for name in names] + HISTOGRAMS
+        for query in chance.sample(queries, 25):
+            for rollups in (Rollups.ALWAYS, Rollups.WORTHWHILE):
+                full, binned = (
+                    LocalEngine(store, EngineSettings(rollups=r)).range(query, *GRID)
+                    for r in (Rollups.NEVER, rollups)
+                )
+                assert_equal_cells(cells(full.value), cells(binned.value), query)
+                assert (full.warnings, full.infos) == (binned.warnings, binned.infos), query
 
 
 @pytest.mark.parametrize("name", sorted(BIN_FUNCTIONS))
