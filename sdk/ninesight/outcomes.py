@@ -56,6 +56,10 @@ class Outcomes:
                 for kind in type(error).__mro__:
                     if kind in named:
                         return named[kind]
+        if isinstance(error, BaseExceptionGroup):
+            # What a task group raises: where all of its tasks ended alike, so did the call.
+            found = {self.of(each, more) for each in error.exceptions}
+            return found.pop() if len(found) == 1 else "error"
         return _usual(error)
 
 

@@ -32,6 +32,8 @@ ERRORS = [
     (concurrent.futures.CancelledError(), "cancelled"),
     (GeneratorExit(), "cancelled"),
     (KeyboardInterrupt(), "error"),
+    (ExceptionGroup("tasks", [TimeoutError("a"), ExceptionGroup("inner", [TimeoutError("b")])]), "timeout"),
+    (ExceptionGroup("tasks", [TimeoutError("a"), ValueError("b")]), "error"),
 ]
 
 
@@ -268,3 +270,21 @@ def test_every_outcome_starts_at_zero(sdk):
     ninesight.call("starts")
     values = [requests(sdk(), "starts", str(outcome)) for outcome in ninesight.Outcome]
     assert values == [0] * 5
+
+
+def test_a_mapping_holds_inside_exception_groups_too(sdk):
+    """What a task group raises of an exception that the user named; a group may be named itself."""
+
+    @ninesight.observe(model="grouped", outcomes={Odd: "shed"})
+    def run(group):
+        raise group
+
+    @ninesight.observe(model="grouped", outcomes={ExceptionGroup: "cancelled"})
+    def named(group):
+        raise group
+
+    for function in (run, named):
+        with pytest.raises(ExceptionGroup):
+            function(ExceptionGroup("tasks", [Odd(), Odd()]))
+    assert total(sdk(), "model_requests_total", model="grouped", outcome="shed") == 1
+    assert total(sdk(), "model_requests_total", model="grouped", outcome="cancelled") == 1
