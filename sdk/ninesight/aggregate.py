@@ -92,6 +92,7 @@ class Aggregator:
             stages[series, stage] += taken
             self.taken += len(taken)
             longest = max(longest, len(taken))
+        lane.idle = not longest
         return longest
 
     def _count_lanes(self, lanes: list[tuple[ModelSeries, list[float], list[int]]]) -> None:

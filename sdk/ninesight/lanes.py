@@ -25,10 +25,12 @@ _STAGES_MAX = 32
 class Lane:
     """Any thread appends; only the aggregator takes."""
 
-    __slots__ = ("extra", "limit", "stages", "values")
+    __slots__ = ("extra", "idle", "limit", "stages", "values")
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
+        self.idle = False
+        """True when the last pass found nothing here: of a thousand models few are busy, and share what there is."""
         self.values: list[float] = []
         """Durations in seconds of calls that ended ok, each with one prediction."""
         self.extra: list[int] = []

@@ -46,6 +46,9 @@ FAR = 1 << 62
 
 _LIMIT_MIN = 1024
 
+_IDLE_LIMIT = 4096
+"""Records that a lane takes until the next pass finds it busy."""
+
 
 class Slot:
     """One observation point on one thread."""
@@ -285,10 +288,12 @@ class Buffers:
     def balance(self) -> None:
         """Share the bound between the buffers there are, so that memory stays bounded as threads come."""
         threads = self.threads[:]
-        lanes = self.lanes.copy()
-        limit = self._share(len(lanes) + sum(1 + len(buffer.slots) for buffer in threads))
-        for lane in lanes.values():
-            lane.limit = limit
+        lanes = self.lanes.copy().values()
+        limit = self._share(
+            sum(not lane.idle for lane in lanes) + sum(1 + len(buffer.slots) for buffer in threads)
+        )
+        for lane in lanes:
+            lane.limit = min(limit, _IDLE_LIMIT) if lane.idle else limit
         for buffer in threads:
             buffer.limit = limit
             for slot in buffer.slots[:]:

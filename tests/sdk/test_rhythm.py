@@ -3,8 +3,13 @@
 import threading
 
 import ninesight
+from ninesight.aggregate import Aggregator
 from ninesight.api import RUNTIME
+from ninesight.faults import Faults
+from ninesight.lanes import record_ok
 from ninesight.rhythm import INTERVAL_S_MAX, INTERVAL_S_MIN, Rhythm
+from ninesight.series import ModelSeries
+from ninesight.slots import Buffers
 from ninesight.testing import isolated, total
 
 
@@ -82,3 +87,25 @@ def test_buffers_of_many_dead_threads_are_let_go_of():
             thread.start()
             thread.join()
         assert RUNTIME.buffers.longest() >= 40
+
+
+def test_of_many_series_the_busy_ones_share_the_room():
+    """A thousand idle models leave a busy one its room, and one that wakes up enough until it is seen."""
+    buffers, faults = Buffers(100_000), Faults()
+    aggregator = Aggregator(buffers, faults)
+    every = [
+        ModelSeries(f"{index}", "1", bounds=(), buckets_max=160, stages_max=1, buffers=buffers, faults=faults)
+        for index in range(1_000)
+    ]
+    for series in every:
+        record_ok(series, 0.1, 1)
+    idle, busy = every[:2]
+    aggregator.drain()
+    record_ok(busy, 0.1, 1)
+    aggregator.drain()
+    for series, calls in ((busy, 20_000), (idle, 4_000)):
+        for _ in range(calls):
+            record_ok(series, 0.1, 1)
+    assert buffers.dropped() == 0
+    assert buffers.buffered() == 24_000
+    assert idle.lane.limit < busy.lane.limit
