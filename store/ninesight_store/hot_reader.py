@@ -80,11 +80,14 @@ class PointPool:
 
     def all(self) -> HistogramColumns:
         """Return every point."""
-        return concat_histograms(self._parts)
+        if len(self._parts) != 1:
+            # Kept: who takes piece by piece would join everything each time.
+            self._parts = [concat_histograms(self._parts)]
+        return self._parts[0]
 
     def take(self, rows: Int64) -> HistogramColumns:
         """Return the points with these row numbers."""
-        joined = concat_histograms(self._parts)
+        joined = self.all()
         return joined if len(rows) == self.size and _is_range(rows) else take_histograms(joined, rows)
 
 
