@@ -222,6 +222,7 @@ def serve(until):
         )
         running.append(process)
         client = Client(port, other if metrics_port else None, metrics_path)
+        client.session = process.pid
 
         def up():
             assert process.poll() is None, "the server ended by itself"

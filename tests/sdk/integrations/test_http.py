@@ -1,12 +1,17 @@
 """FastAPI under uvicorn, Flask under gunicorn, LitServe: the examples of their pages, judged by the client's log."""
 
+import contextlib
 import http.client
 import json
+import os
+import signal
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
 from ... import needs
+from .sockets import processes_of
 
 COMMANDS = {
     "fastapi": ("fastapi.md", "-m", "uvicorn", "app:app", "--port", "{port}", "--log-level", "error"),
@@ -133,3 +138,34 @@ def test_litserve_is_seen_from_its_server_and_its_workers(example, serve, until)
     seconds = client.total("model_accelerator_seconds_total", model="sentiment", basis="wall")
     assert seconds >= 0.01 * sum(BATCHES)
     client.check_durations("sentiment", lambda body: 0.01 * len(body["texts"]))
+
+
+def test_litserve_goes_down_with_a_killed_worker_and_counts_on_when_it_is_back(example, serve, until):
+    """LitServe replaces no worker: it ends. What was counted is in the folder, once, for the next one to tell."""
+    needs.package("litserve")
+    needs.given(Path("/proc/self").exists(), "this system has no /proc to find workers in")
+    folder = example("litserve.md")
+    model = {"model": "sentiment"}
+    counted = 0
+    for asked in (20, 5):
+        client = serve(folder, "app.py", PORT="{port}")
+        until(lambda client=client: client.post("/predict", texts(1))[0] == 200, 60.0)
+        client.many([("/predict", texts(1))] * asked)
+        assert [status for _, status, _ in client.log[-asked:]] == [200] * asked
+        counted += sum(status == 200 for _, status, _ in client.log)
+        until(
+            lambda client=client, counted=counted: (
+                client.total("model_requests_total", outcome="ok", **model) == counted
+                and client.total("model_stage_duration_seconds_count", stage="inference", **model) == counted
+            )
+        )
+        worker = max(pid for pid in processes_of(client.session) if "spawn_main" in command_of(pid))
+        os.kill(worker, signal.SIGKILL)
+        until(lambda client=client: not client.answers(), 60.0)
+
+
+def command_of(pid):
+    """The words a process was started with; none once it is gone."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_text()
+    return ""
