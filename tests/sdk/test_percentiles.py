@@ -2,10 +2,8 @@
 
 import gzip
 import http.server
-import importlib.util
 import math
 import threading
-from pathlib import Path
 
 import ninesight
 import pytest
@@ -19,6 +17,8 @@ from ninesight.scrape import render
 from ninesight.testing import histogram, isolated
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from prometheus_client.parser import text_string_to_metric_families
+
+from .integrations.conftest import native_buckets
 
 NAME = "model_stage_duration_seconds"
 BOUND = 0.011
@@ -177,10 +177,6 @@ def pushed():
 
 def native(body):
     """([(index, count)], schema) of the stage's native histogram, by the independent decoder of the integrations."""
-    path = Path(__file__).with_name("integrations") / "conftest.py"
-    spec = importlib.util.spec_from_file_location("integrations_conftest", path)
-    reader = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(reader)
-    buckets = reader.native_buckets(body, NAME, LABELS)
+    buckets = native_buckets(body, NAME, LABELS)
     ((schema,),) = [{schema for _, schema in buckets}]
     return [(index, count) for (index, _), count in buckets.items() if count], schema
