@@ -113,6 +113,9 @@ def test_the_openai_example_counts_tokens_and_their_pace(example, serve, until):
         _, high = client.quantile(0.5, "model_time_to_first_token_seconds", model=model)
         assert high >= 0.03 * 0.98
         assert low <= max(took for *_, took in client.log)
+        only = type(client)(client.port)
+        only.log = [row for row in client.log if row[0]["model"] == model]
+        only.check_durations(model, lambda body: 0.02 + 0.01 * len(body["messages"][0]["content"].split()))
     assert client.total("model_requests_total", model="unknown") == 0
 
 
