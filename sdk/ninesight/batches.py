@@ -89,13 +89,13 @@ class Execution:
 
     def _shares(self) -> tuple[tuple[ModelSeries, float], ...]:
         """Return each series' share. Members of one series are told together; those of no call are the model's own."""
-        if not self._calls:
-            return ((self._series, 1.0),)
+        members = [self._series if call is None else call.series for call in self._calls] or [self._series]
+        if members.count(members[0]) == len(members):
+            return ((members[0], 1.0),)
         weights = self._checked_weights()
         total = sum(weights)
         shares: dict[ModelSeries, float] = {}
-        for call, weight in zip(self._calls, weights, strict=True):
-            series = self._series if call is None else call.series
+        for series, weight in zip(members, weights, strict=True):
             shares[series] = shares.get(series, 0.0) + weight / total
         return tuple(shares.items())
 
