@@ -27,6 +27,7 @@ from ninesight_store.histograms import slice_histograms, take_histograms
 from ninesight_store.pieces import Run
 from ninesight_store.point_chunk import decode_points, encode_points
 from ninesight_store.rollup_floats import encode_rollup
+from ninesight_store.rollup_points import encode_kept
 from ninesight_store.rollup_row import RollupDraft
 from ninesight_store.schema import FLOATS, POINTS
 from ninesight_store.starts import encode_starts
@@ -83,7 +84,8 @@ def encode_kinds(
         for group in _groups(floats, _FLOATS_MAX)
     ]
     tasks += [
-        partial(_encode_points, ids, rows, group, ordered, level) for group in _groups(rows, _POINTS_MAX)
+        partial(_encode_points, ids, rows, group, ordered, level, rollups=rollups)
+        for group in _groups(rows, _POINTS_MAX)
     ]
     if len(tasks) < 4 or settings.seal_threads < 2:
         return [task() for task in tasks]
@@ -109,10 +111,15 @@ def _encode_floats(ids: Int64, run: Run, rows: list[int], level: int, *, rollups
     return replace(draft, rollup=encode_rollup(run.timestamps[low : low + width], values, level))
 
 
-def _encode_points(ids: Int64, run: Run, rows: list[int], points: HistogramColumns, level: int) -> ChunkDraft:
+def _encode_points(
+    ids: Int64, run: Run, rows: list[int], points: HistogramColumns, level: int, *, rollups: bool
+) -> ChunkDraft:
     edges = run.offsets.tolist()
-    blobs = [encode_points(slice_histograms(points, edges[row], edges[row + 1]), level) for row in rows]
-    return _draft(POINTS, ids, run, rows, blobs, level, points.start_timestamps)
+    series = [slice_histograms(points, edges[row], edges[row + 1]) for row in rows]
+    blobs = [encode_points(each, level) for each in series]
+    draft = _draft(POINTS, ids, run, rows, blobs, level, points.start_timestamps)
+    times = run.timestamps[edges[rows[0]] : edges[rows[0] + 1]]
+    return replace(draft, rollup=encode_kept(times, series, level)) if rollups else draft
 
 
 def _codec_of(run: Run, rows: list[int]) -> int:

@@ -77,6 +77,9 @@ class StoreStat:
     oldest_ms: int | None
     newest_ms: int | None
     exemplars: int = 0
+    rollups: int = 0
+    """Chunks with their samples summed up, for long windows."""
+    rollup_bytes: int = 0
     format: int = 0
     """Version of the tables."""
     counters: Mapping[str, int] = field(default_factory=dict)

@@ -21,7 +21,7 @@ from ninesight_store.contract import STALE_BITS, Float64, Int64
 from ninesight_store.errors import StoreFormatError
 from ninesight_store.pieces import FLOATS
 from ninesight_store.rollup import ROLLUP_MS
-from ninesight_store.rollup_row import RollupDraft, RollupHead, worth_it
+from ninesight_store.rollup_row import RollupDraft, RollupHead, bin_begins, worth_it
 
 __all__ = ["Part", "blobs_for", "decode_part", "encode_rollup", "parts_of"]
 
@@ -213,8 +213,7 @@ def _stale(values: Float64) -> Bool:
 
 
 def _bins_of(stamps: Int64) -> _Bins:
-    cell = -(-stamps // ROLLUP_MS)
-    begins = np.flatnonzero(np.concatenate([np.ones(1, np.bool_), cell[1:] != cell[:-1]]))
+    begins = bin_begins(stamps)
     ends = np.append(begins[1:], len(stamps)) - 1
     return _Bins(begins, np.stack([stamps[begins], stamps[ends], ends - begins + 1]))
 

@@ -5,7 +5,7 @@ portions (any order) ──► runs of bins by (series, first time) ──► ga
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -20,11 +20,13 @@ from ninesight_store.histograms import (
     with_series,
 )
 from ninesight_store.hot_reader import PointPool
-from ninesight_store.pieces import Piece
+from ninesight_store.pieces import FLOATS, Piece
 from ninesight_store.rollup import ROLLUP_COLUMNS, FloatBins, Rollup, weights_of
-from ninesight_store.rollup_floats import Part, parts_of
+from ninesight_store.rollup_floats import Part, decode_part, parts_of
+from ninesight_store.rollup_points import decode_kept
+from ninesight_store.rollup_row import ChunkFacts
 
-__all__ = ["Portion", "Shares", "floats_portion", "joined", "points_portion"]
+__all__ = ["Portion", "Shares", "floats_portion", "joined", "points_portion", "stored_portion"]
 
 _PORTION_BYTES = 500
 Bool = npt.NDArray[np.bool_]
@@ -55,6 +57,20 @@ class Portion:
         """Memory it holds."""
         floats = sum(part.nbytes for part in self.parts) + 2 * self.stale_ms.nbytes
         return _PORTION_BYTES + floats + histogram_nbytes(self.points) + self.weights.nbytes
+
+
+def stored_portion(
+    blobs: Mapping[str, bytes], facts: ChunkFacts, positions: Int64, names: Sequence[str]
+) -> tuple[Portion, Int64]:
+    """Return what a chunk's rollup says of the series at these positions, and the places it leaves open.
+
+    Raises StoreFormatError, and what else damaged bytes may raise.
+    """
+    if facts.kind == FLOATS:
+        part, absent = decode_part(blobs, facts.start_ms, positions, names)
+        return Portion([part] if len(part.places) else []), absent
+    points, weights, absent = decode_kept(blobs, facts.start_ms, positions)
+    return Portion(points=points, weights=weights), absent
 
 
 def floats_portion(piece: Piece, names: Sequence[str]) -> Portion:

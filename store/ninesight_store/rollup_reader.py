@@ -26,9 +26,16 @@ from ninesight_store.matchers import compile_matchers
 from ninesight_store.pieces import FLOATS, POINTS, Piece
 from ninesight_store.reader import Found, Reader, clamped, hours_of, merged, rows_of
 from ninesight_store.rollup import ROLLUP_COLUMNS, Rollup, rollup_of
-from ninesight_store.rollup_floats import blobs_for, decode_part
+from ninesight_store.rollup_floats import blobs_for
 from ninesight_store.rollup_plan import Alone, Plan, planned
-from ninesight_store.rollup_portion import Portion, Shares, floats_portion, joined, points_portion
+from ninesight_store.rollup_portion import (
+    Portion,
+    Shares,
+    floats_portion,
+    joined,
+    points_portion,
+    stored_portion,
+)
 from ninesight_store.rollup_row import ChunkFacts, sound_blobs
 from ninesight_store.row_cache import RowCache
 from ninesight_store.schema import rollups
@@ -159,21 +166,23 @@ class _Portions:
         absent = {number: np.arange(len(alone.picked.positions)) for number, alone in missing.items()}
         if not self._known.rollups:
             return absent
-        names = blobs_for(self._names)
-        columns = [rollups.c.id, rollups.c.checksums, *(rollups.c[name] for name in names)]
         lost = partial(self._lost, missing)
-        rows = fetch_by_id(self._connection, columns, list(missing), lost, together=_TOGETHER)
-        for number, sums, *blobs in rows:
-            alone = missing[number]
-            meta, positions = alone.meta, alone.picked.positions
-            facts = ChunkFacts(alone.kind, meta.layout_id, meta.start_ms, meta.end_ms, meta.count)
-            try:
-                sound = sound_blobs(facts, sums, names, blobs)
-                part, absent[number] = decode_part(sound, meta.start_ms, positions, self._names)
-            except DECODING as error:
-                lost(number, str(error))
-                continue
-            fresh[number].append(Portion([part]))
+        for kind, names in ((FLOATS, blobs_for(self._names)), (POINTS, blobs_for(()))):
+            columns = [rollups.c.id, rollups.c.checksums, *(rollups.c[name] for name in names)]
+            ids = [number for number, alone in missing.items() if alone.kind == kind]
+            for number, sums, *blobs in fetch_by_id(self._connection, columns, ids, lost, together=_TOGETHER):
+                alone = missing[number]
+                meta = alone.meta
+                facts = ChunkFacts(kind, meta.layout_id, meta.start_ms, meta.end_ms, meta.count)
+                try:
+                    sound = sound_blobs(facts, sums, names, blobs)
+                    portion, absent[number] = stored_portion(
+                        sound, facts, alone.picked.positions, self._names
+                    )
+                except DECODING as error:
+                    lost(number, str(error))
+                    continue
+                fresh[number].append(portion)
         return absent
 
     def _lost(self, missing: Mapping[int, Alone], number: int, reason: str) -> None:

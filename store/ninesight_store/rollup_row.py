@@ -17,9 +17,13 @@ import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ninesight_store.errors import StoreFormatError
+import numpy as np
 
-__all__ = ["BLOBS", "ChunkFacts", "RollupDraft", "RollupHead", "sound_blobs", "worth_it"]
+from ninesight_store.contract import Int64
+from ninesight_store.errors import StoreFormatError
+from ninesight_store.rollup import ROLLUP_MS
+
+__all__ = ["BLOBS", "ChunkFacts", "RollupDraft", "RollupHead", "bin_begins", "sound_blobs", "worth_it"]
 
 BLOBS = ("head", "ends", "lost", "sums", "spread")
 """The blobs of a row in the order of its columns: what is asked for most comes first."""
@@ -68,7 +72,7 @@ class RollupDraft:
         blobs = {name: getattr(self, name) for name in BLOBS}
         seed = facts.seed()
         sums = b"".join(zlib.crc32(blob, seed).to_bytes(4, "little") for blob in blobs.values())
-        return {"id": number, "checksums": sums, **blobs}
+        return {"id": number, "bytes": self.nbytes, "checksums": sums, **blobs}
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +106,12 @@ def worth_it(samples: int, bins: int, span_ms: int) -> bool:
     return samples >= _DENSE * bins and span_ms < _SPAN_MAX
 
 
+def bin_begins(stamps: Int64) -> Int64:
+    """Return where the bins of ascending timestamps begin."""
+    cell = -(-stamps // ROLLUP_MS)
+    return np.flatnonzero(np.concatenate([np.ones(1, np.bool_), cell[1:] != cell[:-1]]))
+
+
 def sound_blobs(
     facts: ChunkFacts, checksums: bytes, names: Iterable[str], blobs: Iterable[bytes]
 ) -> dict[str, bytes]:
@@ -111,5 +121,5 @@ def sound_blobs(
     for name, blob in found.items():
         at = 4 * BLOBS.index(name)
         if zlib.crc32(blob, seed).to_bytes(4, "little") != checksums[at : at + 4]:
-            raise StoreFormatError(f"its {name} do not match their checksum")
+            raise StoreFormatError(f"the bytes of its {name} do not match their checksum")
     return found

@@ -138,14 +138,16 @@ rollups = sa.Table(
     "store_rollups",
     TABLES,
     sa.Column("id", _Id, primary_key=True, autoincrement=False),
+    sa.Column("bytes", sa.Integer, nullable=False),
     sa.Column("checksums", sa.LargeBinary, nullable=False),
     sa.Column("head", sa.LargeBinary, nullable=False),
     sa.Column("ends", sa.LargeBinary, nullable=False),
     sa.Column("lost", sa.LargeBinary, nullable=False),
     sa.Column("sums", sa.LargeBinary, nullable=False),
     sa.Column("spread", sa.LargeBinary, nullable=False),
+    sa.Index("store_rollups_by_bytes", "bytes"),
 )
-"""`id` is the chunk's: the row comes and goes with it."""
+"""`id` is the chunk's: the row comes and goes with it. `bytes`: those of the blobs, for `stat` to read off the index."""
 
 metadata = sa.Table(
     "store_metadata",

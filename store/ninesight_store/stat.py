@@ -9,7 +9,7 @@ from ninesight_store.counters import Counters
 from ninesight_store.damage import DamageLog
 from ninesight_store.database import Database
 from ninesight_store.reports import StoreStat
-from ninesight_store.schema import FLOATS, POINTS, chunks, exemplars, hot
+from ninesight_store.schema import FLOATS, POINTS, chunks, exemplars, hot, rollups
 
 __all__ = ["read_stat"]
 
@@ -28,6 +28,7 @@ _SEALED = sa.select(
 _PAYLOAD = sa.select(
     chunks.c.kind, _sum(_len(chunks.c.times) + _len(chunks.c.ends) + _len(chunks.c.data))
 ).group_by(chunks.c.kind)
+_ROLLUPS = sa.select(_count, _sum(rollups.c.bytes))
 
 
 def read_stat(
@@ -40,6 +41,7 @@ def read_stat(
         sealed = {kind: rest for kind, *rest in connection.execute(_SEALED)}
         held = dict(map(tuple, connection.execute(_PAYLOAD))) if payload else None
         traces = connection.execute(sa.select(_count).select_from(exemplars)).scalar() if known.starts else 0
+        summed = connection.execute(_ROLLUPS).one() if known.rollups else (0, None)
         size, free = database.backend.size_bytes(connection), database.backend.free_bytes(connection)
     nothing = [0, 0, None, None]
     parts = [*hot_rows.values(), *sealed.values()]
@@ -59,6 +61,8 @@ def read_stat(
         oldest_ms=min((part[2] for part in parts), default=None),
         newest_ms=max((part[3] for part in parts), default=None),
         exemplars=traces or 0,
+        rollups=summed[0],
+        rollup_bytes=summed[1] or 0,
         format=known.info.format,
         counters=counters.snapshot() | damage.counts(),
     )

@@ -4,6 +4,7 @@
     series    labels against their key          layouts   series lists against their digest
     rows      blobs and header against the checksum; without one (format 1) they are decoded
     chunks    the same, series by series
+    rollups   blobs against their checksums, and against what their chunks say
     index     the kept index against its checksums
 
 It reads in short transactions beside a running writer: what is sealed or merged meanwhile is read as what
@@ -41,7 +42,8 @@ from ninesight_store.hot_reader import HotMeta, Picked, PointPool, checked_row, 
 from ninesight_store.index_table import DamagedIndexError, read_index
 from ninesight_store.progress import Progress, Told, unheard
 from ninesight_store.raw_text import raw_text
-from ninesight_store.schema import INDEX_FROM, chunks, hot, series
+from ninesight_store.rollup_check import check_rollups
+from ninesight_store.schema import INDEX_FROM, chunks, hot, rollups, series
 from ninesight_store.stored_labels import labels_key
 from ninesight_store.validation import TIMESTAMP_MS_MAX
 
@@ -67,6 +69,8 @@ class VerifyReport:
     """The first 1000 damaged parts, with the labels of the series they touch."""
     damaged: int
     """Damaged parts in all."""
+    rollups: int = 0
+    """Rollups of chunks read, and compared with their chunks."""
 
     @property
     def sound(self) -> bool:
@@ -105,9 +109,11 @@ class _Verifier:
             for each in damaged_exemplars(connection) if known.starts else ():
                 self._log.add(each)
             # Counted by the key's own tree: an index may be what is damaged.
-            self._total = sum(_count(connection, table) for table in (hot, chunks))
+            tables = (hot, chunks, rollups) if known.rollups else (hot, chunks)
+            self._total = sum(_count(connection, table) for table in tables)
         rows = self._each(hot, self._check_rows)
         pieces = self._each(chunks, self._check_chunks)
+        sums = self._each(rollups, self._check_rollups) if known.rollups else 0
         return VerifyReport(
             rows,
             pieces,
@@ -115,6 +121,7 @@ class _Verifier:
             self._unchecked,
             self._labelled(),
             self._log.counts()["parts_damaged"],
+            sums,
         )
 
     def _check_file(self) -> None:
@@ -195,6 +202,9 @@ class _Verifier:
                 if chunk.checksums is None:
                     self._unchecked += 1
                     decoded(chunk, sound, owners, _EVER, PointPool(), self._log)
+
+    def _check_rollups(self, connection: sa.Connection, known: Known, ids: Sequence[int]) -> None:
+        check_rollups(connection, known, ids, self._log)
 
     def _lost(self, part: str) -> Any:
         return lambda number, reason: self._log.add(Damage(part, number, reason))

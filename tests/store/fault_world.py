@@ -14,6 +14,7 @@ from pathlib import Path
 from ninesight_store import LocalStore, verify
 
 from .histories import SETTINGS, History, Truth, state_of
+from .rollups import assert_rollup
 
 HERE = Path(__file__).parent
 
@@ -90,8 +91,8 @@ def check(
 ) -> int:
     """Reopen what a crash left and compare everything with the truth; return the steps that are in it.
 
-    `done` steps were acknowledged; the next one may be in it wholly or not at all (`whole`: there is no next; checksums
-    and pages are verified as well).
+    `done` steps were acknowledged; the next one may be in it wholly or not at all (`whole`: there is no next; checksums,
+    pages and rollups are verified as well). What rollups answer must always be what the samples say.
     """
     path = place / "store.db" if isinstance(place, Path) else place
     choices = [done] if whole or done >= len(history.steps) else [done, done + 1]
@@ -100,6 +101,7 @@ def check(
     with LocalStore(path, SETTINGS) as store:
         got = state_of(store, horizon)
         tally.reopen_s.append(time.perf_counter() - started)
+        assert_rollup(store)
         assert not store.damage()
     fits = [steps for steps in choices if truth.state(steps, horizon) == got]
     assert fits, f"after {done} acknowledged steps: {difference(truth.state(done, horizon), got)}"

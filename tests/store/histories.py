@@ -112,6 +112,8 @@ class History:
             rows = np.arange(len(self._table), dtype=np.int32)
             times = np.full(len(rows), self._time(), np.int64)
             return Batch(self._table, rows, times, np.array([self._value() for _ in rows]))
+        if dice.random() < 0.2:
+            return self._dense_batch()
         chosen = dice.sample(SERIES, dice.randint(1, len(SERIES)))
         if dice.random() < 0.3:
             chosen += [
@@ -135,6 +137,21 @@ class History:
                 batch, series_index=rows, timestamps=times, values=np.arange(count) / 7, start_timestamps=None
             )
         return batch
+
+    def _dense_batch(self) -> Batch:
+        """Enough samples of few series for their chunks to get rollups."""
+        dice = self._dice
+        start, count = self._now // 60_000 * 60_000, dice.randint(150, 300)
+        names = [*dice.sample(SERIES[:8], 2), dice.choice(SERIES[8:])]
+        floats = {labels: [(start + 1000 * at, self._value()) for at in range(count)] for labels in names[:2]}
+        buckets = {1: 0.0, 2: 0.0}
+        points = []
+        for at in range(count):
+            buckets = {index: number + dice.randint(0, 3) for index, number in buckets.items()}
+            if dice.random() < 0.02:
+                buckets = {1: 0.0, 2: 1.0}
+            points.append((start + 1000 * at, Point(sum(buckets.values()), at / 4, dict(buckets))))
+        return batch_of({**floats, names[2]: points})
 
     def _with_extras(self, batch: Batch) -> Batch:
         dice = self._dice

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import random
+import sqlite3
 import tempfile
 from pathlib import Path
 
@@ -15,24 +17,30 @@ from ninesight_store import (
     ROLLUP_MS,
     STALE_NAN,
     Batch,
+    HistogramColumns,
     LocalStore,
-    Matcher,
-    MatchOp,
+    ResetHint,
     SeriesTable,
     StoreSettings,
     labels_of,
-    rollup_of,
+    verify,
 )
+from ninesight_store.histograms import offsets_of
+from ninesight_store.schema import FLOATS, POINTS
+
+from .rollups import assert_rollup
 
 HOUR_MS = 3_600_000
 SETTINGS = StoreSettings(seal_after_ms=0, merge_hours=2)
-ALL = [Matcher("__name__", MatchOp.REGEX, ".+")]
-SERIES = SeriesTable(tuple(labels_of(name) for name in ("calm", "counter", "gauge", "idle", "nans", "whole")))
+NAMES = ("calm", "counter", "gauge", "idle", "nans", "whole", "grows", "resets", "changes", "spread")
+SERIES = SeriesTable(tuple(map(labels_of, NAMES)))
+COUNT = 6
+"""Series of float samples; the others are histograms."""
 MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 
 
 def dense(seed, start_ms, end_ms, step_ms):
-    """Samples of every series: some rise for ever, some fall now and then."""
+    """Samples of every series: some rise for ever, some fall now and then; and histograms."""
     dice = np.random.default_rng(seed)
     times = np.arange(start_ms, end_ms, step_ms)
     count = len(times)
@@ -49,51 +57,49 @@ def dense(seed, start_ms, end_ms, step_ms):
             dice.integers(-9, 9, count).astype(float),
         ]
     )
-    rows = np.repeat(np.arange(len(SERIES), dtype=np.int32), count)
-    return Batch(SERIES, rows, np.tile(times, len(SERIES)), values.ravel())
+    rows = np.repeat(np.arange(COUNT, dtype=np.int32), count)
+    points = histograms(dice, times)
+    return Batch(SERIES, rows, np.tile(times, COUNT), values.ravel(), points)
 
 
-def folded(rollup, edges):
-    """Put bins together again that were split where a chunk ends."""
-    bins = rollup.bins
-    out = []
-    for row, labels in enumerate(rollup.labels):
-        last = None
-        for at in range(rollup.offsets[row], rollup.offsets[row + 1]):
-            one = {name: getattr(bins, name)[at] for name in vars(bins) if len(getattr(bins, name))}
-            key = (labels, -(-one["first_ms"] // ROLLUP_MS), sum(edge < one["first_ms"] for edge in edges))
-            assert key[1:] == (-(-one["last_ms"] // ROLLUP_MS), sum(edge < one["last_ms"] for edge in edges))
-            if last is None or last[0] != key:
-                last = (key, one)
-                out.append(last)
-                continue
-            before = last[1]
-            assert one["first_ms"] > before["last_ms"]
-            if "lost" in one:
-                fallen = before["last"] if one["first"] < before["last"] else 0.0
-                before["lost"] += one["lost"] + fallen
-            if "sum" in one:
-                before["sum"] += one["sum"]
-            if "low" in one:
-                before["low"] = np.fmin(before["low"], one["low"])
-            if "high" in one:
-                before["high"] = np.fmax(before["high"], one["high"])
-            before["count"] += one["count"]
-            before["last"], before["last_ms"] = one["last"], one["last_ms"]
-    return out
-
-
-def assert_same(got, want, edges):
-    """Compare bins up to where chunks split them, and stale markers exactly."""
-    assert got.labels == want.labels
-    mine, theirs = folded(got, edges), folded(want, edges)
-    assert [key for key, _ in mine] == [key for key, _ in theirs]
-    for (key, one), (_, other) in zip(mine, theirs, strict=True):
-        assert one.keys() == other.keys()
-        for name in one:
-            np.testing.assert_allclose(one[name], other[name], rtol=1e-9, atol=1e-9, err_msg=f"{key} {name}")
-    np.testing.assert_array_equal(got.stale_offsets, want.stale_offsets)
-    np.testing.assert_array_equal(got.stale_ms, want.stale_ms)
+def histograms(dice, times):
+    """Points of the last series: they grow, begin anew, change their form, end, or are gauges."""
+    count = len(times)
+    rows = np.repeat(np.arange(COUNT, len(SERIES), dtype=np.int32), count)
+    size, width = len(rows), 3
+    grown = dice.integers(0, 3, (len(SERIES) - COUNT, count, width)).cumsum(axis=1).astype(float)
+    for series in (1, 2):
+        reset = int(dice.integers(1, count))
+        grown[series, reset:] -= grown[series, reset]
+    buckets = grown.reshape(size, width)
+    schema, hint = np.full(size, 2, np.int32), np.zeros(size, np.int32)
+    sums = buckets.sum(axis=1) / 4
+    at = 2 * count + dice.integers(0, count, 3)
+    schema[at[0]] = 1
+    hint[at[1]] = ResetHint.RESET
+    sums[at[2]] = STALE_NAN
+    hint[3 * count :] = ResetHint.GAUGE
+    lengths = np.full(size, width)
+    # Now and then a bucket is not there.
+    lengths[at] = 2
+    offsets = offsets_of(lengths)
+    there = np.ones((size, width), np.bool_)
+    there[at, width - 1] = False
+    return HistogramColumns(
+        series=rows,
+        timestamps=np.tile(times, len(SERIES) - COUNT),
+        schema=schema,
+        hint=hint,
+        count=buckets.sum(axis=1),
+        sum=sums,
+        zero_threshold=np.zeros(size),
+        zero_count=np.zeros(size),
+        positive_offsets=offsets,
+        positive_index=np.tile(np.arange(width, dtype=np.int32), (size, 1))[there],
+        positive_count=buckets[there],
+        negative_offsets=np.zeros(size + 1, np.int64),
+        bounds_offsets=np.zeros(size + 1, np.int64),
+    )
 
 
 @st.composite
@@ -147,29 +153,27 @@ def live(store, life):
 def test_a_rollup_is_what_its_samples_say(life):
     """Over any span and edges the bins are those of `select`, asked for the first time and the second."""
     *_, edges, span, wanted = life
-    edges = np.array(edges, np.int64)
     with (
         tempfile.TemporaryDirectory(dir=MEMORY) as folder,
         LocalStore(Path(folder) / "store.db", SETTINGS) as store,
     ):
         live(store, life)
-        want = rollup_of(store.select(ALL, *span), edges, wanted)
         for _ in range(2):
-            assert_same(store.rollup(ALL, *span, edges, wanted), want, edges.tolist())
-        whole = rollup_of(store.select(ALL, -HOUR_MS, 2**40), edges[:0])
-        assert_same(store.rollup(ALL, -HOUR_MS, 2**40, edges[:0]), whole, [])
+            assert_rollup(store, span, edges, wanted)
+        assert_rollup(store)
+        assert verify(Path(folder) / "store.db").sound
 
 
 @pytest.fixture
 def decoded(monkeypatch):
-    """The chunks that were read sample by sample."""
+    """Kind and series of each chunk that was read sample by sample."""
     from ninesight_store import rollup_reader
 
     seen = []
     real = rollup_reader.picked_pieces
 
     def spy(connection, kind, chosen, *rest):
-        seen.extend(meta.id for meta, picked in chosen if len(picked.positions))
+        seen.extend((kind, len(picked.positions)) for _, picked in chosen if len(picked.positions))
         return real(connection, kind, chosen, *rest)
 
     monkeypatch.setattr(rollup_reader, "picked_pieces", spy)
@@ -184,8 +188,91 @@ def test_aligned_windows_of_merged_chunks_read_no_sample(tmp_path, decoded):
             store.seal((hour + 1) * HOUR_MS)
         store.merge(4 * HOUR_MS)
         aligned = np.arange(0, 4 * HOUR_MS, 2 * ROLLUP_MS)
-        for edges, chunks in ((aligned, 0), (np.append(aligned[:3], 2 * ROLLUP_MS + 1), 1)):
-            span = (ROLLUP_MS + 1, 4 * HOUR_MS - 2 * ROLLUP_MS)
-            want = rollup_of(store.select(ALL, *span), edges)
-            assert_same(store.rollup(ALL, *span, edges), want, edges.tolist())
-            assert len(decoded) == chunks
+        span = (ROLLUP_MS + 1, 4 * HOUR_MS - 2 * ROLLUP_MS)
+        assert_rollup(store, span, aligned)
+        # The histogram that is a gauge, of either block.
+        assert decoded == [(POINTS, 1), (POINTS, 1)]
+        decoded.clear()
+        assert_rollup(store, span, [*aligned[:2], 2 * ROLLUP_MS + 1])
+        assert sorted(decoded) == [(FLOATS, COUNT), (POINTS, len(SERIES) - COUNT)]
+
+
+def flipped(path, number, column, bit):
+    """Flip a bit of a rollup, as a bad disk would."""
+    with sqlite3.connect(path) as raw:
+        (blob,) = raw.execute(f"SELECT {column} FROM store_rollups WHERE id = ?", (number,)).fetchone()
+        changed = bytearray(blob)
+        changed[bit // 8 % len(blob)] ^= 1 << bit % 8
+        raw.execute(f"UPDATE store_rollups SET {column} = ? WHERE id = ?", (bytes(changed), number))
+    raw.close()
+
+
+@pytest.fixture
+def path(tmp_path):
+    """A store with one merged block."""
+    path = tmp_path / "store.db"
+    with LocalStore(path, SETTINGS) as store:
+        for hour in range(2):
+            store.write(dense(hour, hour * HOUR_MS, (hour + 1) * HOUR_MS, 10_000))
+            store.seal((hour + 1) * HOUR_MS)
+        store.merge(2 * HOUR_MS)
+        stat = store.stat(payload=True)
+    assert (stat.rollups, stat.chunks) == (2, 2)
+    assert 0 < stat.rollup_bytes < stat.sealed_bytes + stat.sealed_points_bytes
+    return path
+
+
+@pytest.mark.parametrize("column", ["checksums", "head", "ends", "lost", "sums", "spread"])
+def test_a_flipped_bit_of_a_rollup_costs_nothing_but_time(path, column):
+    """Reads take the samples instead and count the damage; verify names the rollup and its span."""
+    chance = random.Random(column)
+    with sqlite3.connect(path) as raw:
+        query = f"SELECT id FROM store_rollups WHERE length({column}) > 0"
+        numbers = [number for (number,) in raw.execute(query)]
+    raw.close()
+    for number in numbers:
+        for _ in range(4):
+            bit = chance.randrange(1 << 20)
+            flipped(path, number, column, bit)
+            (damage,) = verify(path).damage
+            assert (damage.part, damage.id, damage.series) == ("rollup", number, ())
+            assert (damage.start_ms, damage.end_ms) == (0, 2 * HOUR_MS - 10_000)
+            with LocalStore(path, SETTINGS) as store:
+                for _ in range(2):
+                    assert_rollup(store)
+                # A checksum of a blob that is never read of histograms is not asked for either.
+                assert store.stat().counters["parts_damaged"] == 1 or column == "checksums"
+            flipped(path, number, column, bit)
+    assert verify(path).sound
+
+
+def test_a_rollup_of_another_chunk_is_damage(path):
+    """A rollup with right checksums that is not its chunk's, or of no chunk, is found."""
+    with sqlite3.connect(path) as raw:
+        chunk, other = (number for (number,) in raw.execute("SELECT id FROM store_rollups ORDER BY id"))
+        raw.execute("UPDATE store_rollups SET id = 99 WHERE id = ?", (chunk,))
+        raw.execute("UPDATE store_rollups SET id = ? WHERE id = ?", (chunk, other))
+    raw.close()
+    reasons = {damage.id: damage.reason for damage in verify(path).damage}
+    assert reasons == {
+        chunk: "the bytes of its head do not match their checksum",
+        99: "its chunk is not there",
+    }
+    with LocalStore(path, SETTINGS) as store:
+        assert_rollup(store)
+
+
+def test_a_merge_mends_a_damaged_rollup(path):
+    """Late samples bring a block to be merged again; its rollup is made anew and goes with retention."""
+    flipped(path, 5, "ends", 99)
+    with LocalStore(path, SETTINGS) as store:
+        late = Batch(SERIES, np.zeros(1, np.int32), np.full(1, 123_456, np.int64), np.ones(1))
+        store.write(late)
+        store.seal(2 * HOUR_MS)
+        store.merge(2 * HOUR_MS)
+        assert_rollup(store)
+        assert store.stat().rollups
+    assert verify(path).sound
+    with LocalStore(path, SETTINGS) as store:
+        store.retain(SETTINGS.retention_ms + 9 * HOUR_MS)
+        assert (store.stat().rollups, store.stat().chunks) == (0, 0)

@@ -50,7 +50,7 @@ def test_backup_restore_verify(folder, tmp_path):
     assert "verified" in restored.output
     verified = run("verify", "--store", tmp_path / "new")
     assert verified.exit_code == 0
-    assert "0 rows and 1 chunks with 120 samples read\nsound\n" in verified.output
+    assert "0 rows, 1 chunks and 0 rollups of 120 samples read\nsound\n" in verified.output
 
 
 def test_verify_lists_damage(folder):

@@ -70,7 +70,7 @@ def verify(config: _Config = None, place: _Place = None) -> None:
     url = _store_of(config, place)
     with _plain_errors(), _bar() as told:
         report = verify_store(url, told=told)
-    read = f"{report.rows:,} rows and {report.chunks:,} chunks with {report.samples:,} samples read"
+    read = f"{report.rows:,} rows, {report.chunks:,} chunks and {report.rollups:,} rollups of {report.samples:,} samples read"
     unchecked = f", {report.unchecked:,} of them without a checksum" if report.unchecked else ""
     typer.echo(f"{read}{unchecked}")
     for one in report.damage[:_SHOWN_MAX]:
@@ -286,6 +286,7 @@ def _stat_lines(found: StoreStat) -> Iterator[tuple[str, str]]:
         used = found.size_bytes - found.free_bytes
         yield "bytes a sample", f"{used / held:.2f} on the disk, points and everything else included"
     yield "rows, chunks", f"{found.hot_rows:,}, {found.chunks:,}"
+    yield "rollups", f"{found.rollups:,} of chunks, {_bytes(found.rollup_bytes)}"
     yield "on the disk", f"{_bytes(found.size_bytes)}, {_bytes(found.free_bytes)} of it free"
     yield "oldest", _time(found.oldest_ms)
     yield "newest", _time(found.newest_ms)

@@ -19,6 +19,8 @@ def upgrade() -> None:
     op.create_table(
         "store_rollups",
         sa.Column("id", _Id, primary_key=True, autoincrement=False),
+        sa.Column("bytes", sa.Integer, nullable=False),
         *(sa.Column(name, sa.LargeBinary, nullable=False) for name in blobs),
     )
+    op.create_index("store_rollups_by_bytes", "store_rollups", ["bytes"])
     op.execute("UPDATE store_info SET value = 5 WHERE key = 'format'")
