@@ -86,9 +86,10 @@ def aggregate(node: ir.Aggregate, block: Block, param: Float64 | None, context: 
     if not len(groups.labels):
         return Block.empty(steps)
     context.check_cells(len(groups.labels), steps)
-    drop_name = np.logical_or.reduceat(
-        groups.gather(block.drop_name & block.exists.any(axis=1)), groups.starts
-    )
+    drop_name = np.zeros(len(groups.labels), np.bool_)
+    if block.drop_name.any():
+        marked = block.drop_name & block.exists.any(axis=1)
+        drop_name = np.logical_or.reduceat(groups.gather(marked), groups.starts)
     present = block.present
     histograms = block.has_histogram
     if node.op in ("count", "group"):

@@ -36,11 +36,9 @@ def finished(block: Block) -> Block:
             ]
         block = Block(names, block.values, block.present, block.drop_name, block.held, block.ordered)
     block = merge_same_labels(block)
-    if block.ordered:
+    if block.ordered or label.in_ascending_order(block.labels):
         return block
     order = label.ascending(block.labels)
-    if order == [*range(len(block))]:
-        return block
     ordered = block.take(order)
     return replace(ordered, labels=label.in_order(block.labels, order))
 

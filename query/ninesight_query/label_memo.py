@@ -19,9 +19,9 @@ __all__ = ["LabelMemo", "keep_labels", "remembered", "remembered_of_two"]
 
 T = TypeVar("T")
 
-_SMALL = 4
-"""Fewer labels are worked on faster than they are looked up."""
 _LABELS_MAX = 1_000_000
+_OVERHEAD = 16
+"""What is remembered of few labels takes memory too, in labels."""
 
 
 @dataclass(slots=True)
@@ -45,8 +45,6 @@ class LabelMemo:
 
     def keep(self, labels: Sequence[Labels]) -> None:
         """Remember from now on what is made of these labels."""
-        if len(labels) < _SMALL:
-            return
         with self._lock:
             self._keep(labels)
 
@@ -96,18 +94,22 @@ class LabelMemo:
 
     def _add(self, entry: _Entry, what: Hashable, made: object, labels: Sequence[Labels]) -> None:
         with self._lock:
-            self._labels += len(entry.labels)
+            if self._kept.get(id(entry.labels)) is not entry:
+                # Dropped meanwhile.
+                return
+            if what not in entry.made:
+                self._labels += len(entry.labels) + _OVERHEAD
             entry.made[what] = made
-            if len(labels) >= _SMALL:
-                self._keep(labels)
+            self._keep(labels)
             while self._labels > self._labels_max and self._kept:
                 _, gone = self._kept.popitem(last=False)
-                self._labels -= len(gone.labels) * (1 + len(gone.made))
+                self._labels -= (len(gone.labels) + _OVERHEAD) * (1 + len(gone.made))
 
     def _keep(self, labels: Sequence[Labels]) -> None:
-        if id(labels) not in self._kept:
+        # The empty ones are few objects that everybody shares.
+        if labels and id(labels) not in self._kept:
             self._kept[id(labels)] = _Entry(labels)
-            self._labels += len(labels)
+            self._labels += len(labels) + _OVERHEAD
 
 
 _MEMO = LabelMemo()

@@ -18,6 +18,7 @@ __all__ = [
     "drop_metadata",
     "get",
     "group_ids",
+    "in_ascending_order",
     "in_order",
     "itself",
     "keep",
@@ -127,6 +128,11 @@ def group_ids(
 def ascending(all_labels: Sequence[Labels]) -> list[int]:
     """Return the rows in the order of their labels (Prometheus' labels.Compare). Shared: nobody changes the list."""
     return remembered(all_labels, "order", lambda: sorted(range(len(all_labels)), key=all_labels.__getitem__))
+
+
+def in_ascending_order(all_labels: Sequence[Labels]) -> bool:
+    """Whether the rows are in the order of their labels."""
+    return remembered(all_labels, "in order", lambda: ascending(all_labels) == [*range(len(all_labels))])
 
 
 def metric_names(all_labels: Sequence[Labels]) -> list[str]:

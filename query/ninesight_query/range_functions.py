@@ -19,6 +19,7 @@ from ninesight_query.errors import ExecutionError
 from ninesight_query.extended import kernel_of
 from ninesight_query.extended_histograms import apply_extended
 from ninesight_query.histogram_grid import HistogramGrid
+from ninesight_query.label_memo import remembered
 from ninesight_query.range_grid import apply_to_grid
 from ninesight_query.select import RangeVector, Window
 from ninesight_query.starts import overlapping_rows
@@ -150,16 +151,19 @@ def _annotate_overlaps(window: Window, labels: Sequence[Labels], context: Contex
 
 
 def _annotate_counters(vector: RangeVector, present: Bool, context: Context) -> None:
-    some = present.any(axis=1)
-    by_type = context.settings.type_and_unit_labels
     names = label.metric_names(vector.samples.labels)
-    if not by_type:
-        shown = names if some.all() else [names[row] for row in np.flatnonzero(some).tolist()]
-        for metric in dict.fromkeys(shown):
-            if metric and not metric.endswith(_COUNTER_SUFFIXES):
-                context.annotations.possible_non_counter(metric)
+    if not context.settings.type_and_unit_labels:
+        odd = remembered(vector.samples.labels, "no counters", lambda: _not_counters(names))
+        for metric in dict.fromkeys(names[row] for row in odd if present[row].any()):
+            context.annotations.possible_non_counter(metric)
         return
+    some = present.any(axis=1)
     for row in np.flatnonzero(some).tolist():
         kind = label.get(vector.samples.labels[row], "__type__")
         if names[row] and kind not in ("counter", "histogram"):
             context.annotations.possible_non_counter_type(names[row], kind)
+
+
+def _not_counters(names: Sequence[str]) -> list[int]:
+    """Return the rows whose metric has a name that counters do not have."""
+    return [row for row, metric in enumerate(names) if metric and not metric.endswith(_COUNTER_SUFFIXES)]

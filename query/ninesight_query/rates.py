@@ -63,12 +63,12 @@ class Ends:
 
 
 def _extrapolated(window: Window, *, is_counter: bool, is_rate: bool) -> Result:
-    tile = window.tile
-    first = tile.at(window.first)
-    grown = tile.at(window.last) - first
+    tile, low, high = window.tile, window.first, window.last
+    first = tile.at(low)
+    grown = tile.at(high) - first
     if is_counter:
         grown = add_resets(window, grown)
-    ends = Ends(tile.time_at(window.first), tile.time_at(window.last), first, window.count)
+    ends = Ends(tile.time_at(low), tile.time_at(high), first, window.count)
     return extrapolated(window, ends, grown, is_counter=is_counter, is_rate=is_rate)
 
 
@@ -112,9 +112,9 @@ def add_resets(window: Window, result: Float64) -> Float64:
 
 def add_lost(values: Float64, falls: Bool, low: Int64, high: Int64, result: Float64) -> Float64:
     """Add `values[:, k]` for each fall [R, N-1] between k and k+1 that lies in a window low..high-1."""
-    rows = np.flatnonzero(falls.any(axis=1))
-    if not len(rows):
+    if not falls.any():
         return result
+    rows = np.flatnonzero(falls.any(axis=1))
     events = np.nonzero(falls[rows])
     if len(events[0]) * 1000 < len(rows) * (values.shape[1] + 6 * result.shape[1]):
         return _add_few(values, low, high, rows[events[0]], events[1], result)

@@ -35,7 +35,7 @@ def test_labels_made_of_kept_ones_are_kept():
 
 def test_memory_is_bounded():
     """Beyond so many labels the least recently used go."""
-    memo = LabelMemo(labels_max=100)
+    memo = LabelMemo(labels_max=150)
     kept = [series(20, start) for start in range(10)]
     for labels in kept:
         memo.keep(labels)
