@@ -18,7 +18,7 @@ from ninesight_query.settings import EngineSettings
 __all__ = ["AT_ONCE_S", "LENGTH_MAX", "at_once_settings", "is_light"]
 
 AT_ONCE_S = 0.002
-"""Seconds after which evaluating at once is given up."""
+"""Seconds of the thread's own work after which evaluating at once is given up."""
 LENGTH_MAX = 2_000
 """Characters of a query that is tried at once."""
 _NODES_MAX = 32

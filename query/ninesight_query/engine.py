@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -51,7 +52,7 @@ class _Turn(NamedTuple):
     share: Share
     fetcher: Fetching
     settings: EngineSettings
-    at_once: bool = False
+    busy_left: Callable[[], bool] | None = None
 
 
 class LocalEngine:
@@ -67,6 +68,7 @@ class LocalEngine:
         *,
         now_ms: Callable[[], int] | None = None,
         clock_s: Callable[[], float] = time.monotonic,
+        busy_s: Callable[[], float] = time.thread_time,
         rewrite: Callable[[ir.Expr], ir.Expr] | None = None,
     ) -> None:
         self._source = source
@@ -74,7 +76,7 @@ class LocalEngine:
         self._fetcher = Fetcher(source, use_starts=self._settings.use_start_timestamps)
         self._at_hand = AtHand(self._fetcher)
         self._now_ms = now_ms or (lambda: time.time_ns() // 1_000_000)
-        self._clock_s = clock_s
+        self._clock_s, self._busy_s = clock_s, busy_s
         self._rewrite = rewrite
         self._budget = Budget(max(self._settings.samples_shared_max, self._settings.samples_max))
         self._gate = Gate(self._settings.queries_max, self._settings.queries_waiting_max)
@@ -97,6 +99,7 @@ class LocalEngine:
             self._settings,
             now_ms=self._now_ms,
             clock_s=self._clock_s,
+            busy_s=self._busy_s,
             rewrite=lambda expr: pinned(self._rewrite(expr) if self._rewrite else expr, at_ms),
         )
 
@@ -179,14 +182,18 @@ class LocalEngine:
             return None
         try:
             with self._budget.share() as share:
-                until_s = self._clock_s() + min(AT_ONCE_S, self._settings.deadline_s)
-                turn = _Turn(until_s, share, self._at_hand, self._at_once_settings, at_once=True)
-                return work(turn)
+                until_s = self._clock_s() + AT_ONCE_S
+                busy_until_s = self._busy_s() + AT_ONCE_S
+                left = partial(self._busy_before, busy_until_s)
+                return work(_Turn(until_s, share, self._at_hand, self._at_once_settings, left))
         except Exception:
             # Whatever it is: who can wait for the answer finds out and says so.
             return None
         finally:
             self._gate.leave()
+
+    def _busy_before(self, until_s: float) -> bool:
+        return self._busy_s() < until_s
 
     def _guarded(self, work: Callable[[], T]) -> T:
         try:
@@ -229,7 +236,7 @@ class LocalEngine:
             turn.until_s,
             cancelled_now(),
             turn.share,
-            at_once=turn.at_once,
+            busy_left=turn.busy_left,
         )
 
     def _instant(self, query: str, at_ms: int, turn: _Turn) -> Answer:

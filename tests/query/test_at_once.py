@@ -66,8 +66,8 @@ def store(tmp_path):
         yield opened
 
 
-def engine_of(store, settings=None, clock_s=lambda: 0.0):
-    return LocalEngine(store, settings, clock_s=clock_s)
+def engine_of(store, settings=None, busy_s=lambda: 0.0):
+    return LocalEngine(store, settings, busy_s=busy_s)
 
 
 @pytest.mark.parametrize("query", LIGHT)
@@ -139,20 +139,25 @@ def test_native_histograms_in_a_store_are_left_to_others(tmp_path):
 
 
 def test_the_time_is_limited(store):
-    """Two milliseconds on the engine's clock, then it is given up, and nothing is held any more."""
-    now = [0.0]
+    """Two milliseconds of work, then it is given up, and nothing is held any more; waiting is no work."""
+    now, busy = [0.0], [0.0]
 
     def clock():
         now[0] += 0.0001
         return now[0]
 
-    engine = engine_of(store, clock_s=clock)
+    def work():
+        busy[0] += 0.001
+        return busy[0]
+
     long = " + ".join(["sum(up)"] * 6)
-    engine.instant(long, END)
-    assert engine.instant_at_once(long, END) is None
-    assert engine.load == (0, 0)
-    engine.instant("up", END)
-    assert engine.instant_at_once("up", END) is not None
+    for busy_s, given_up in ((work, True), (lambda: 0.0, False)):
+        engine = LocalEngine(store, clock_s=clock, busy_s=busy_s)
+        engine.instant(long, END)
+        assert (engine.instant_at_once(long, END) is None) is given_up
+        assert engine.load == (0, 0)
+        engine.instant("up", END)
+        assert engine.instant_at_once("up", END) is not None
 
 
 def test_limits_and_places_hold(store):

@@ -96,7 +96,7 @@ def test_answers_follow_the_samples(script, data, tmp_path_factory):
     kept = {}
     folder = tmp_path_factory.mktemp("interleaved")
     with LocalStore(f"sqlite:///{folder}/one.db", now_ms=lambda: now_ms) as store:
-        engine = LocalEngine(store, now_ms=lambda: now_ms, clock_s=lambda: 0.0)
+        engine = LocalEngine(store, now_ms=lambda: now_ms, busy_s=lambda: 0.0)
         for what, details in script:
             if what == "write":
                 now_ms += 60_000

@@ -52,7 +52,7 @@ class Prompt(Protocol):
         """Return the answer if it is there within about a millisecond, else None: then a worker is asked."""
 
     def took(self, asked: Asked, spent_s: float) -> None:
-        """Learn how long a worker needed for an answer."""
+        """Learn how long a worker was busy with an answer, in seconds."""
 
 
 _WATCH_AFTER_S = 0.02
@@ -72,7 +72,9 @@ class Endpoint:
         *,
         prompt: Prompt | None = None,
         clock_s: Callable[[], float] = time.perf_counter,
+        busy_s: Callable[[], float] = time.thread_time,
     ) -> None:
+        self._busy_s = busy_s
         self._answering, self._settings, self._pool, self._clock_s = answering, settings, pool, clock_s
         self._prompt = prompt
 
@@ -104,10 +106,10 @@ class Endpoint:
 
         def work() -> tuple[bytes, bool]:
             nonlocal spent_s
-            began_s = clock_s()
-            body = self._answering(Asked(params, asked.path, began_s - came_s))
+            began_s = self._busy_s()
+            body = self._answering(Asked(params, asked.path, clock_s() - came_s))
             done = self._finished(body, wants_gzip)
-            spent_s = clock_s() - began_s
+            spent_s = self._busy_s() - began_s
             return done
 
         done = await _watched(receive, self._pool, work, timeout_s)
