@@ -10,7 +10,6 @@ from ninesight_query import LocalEngine
 from ninesight_query.http import Direct, routes
 from ninesight_store import LocalStore
 from starlette.applications import Starlette
-from starlette.middleware import Middleware
 
 
 def main() -> None:
@@ -19,7 +18,7 @@ def main() -> None:
     engine = LocalEngine(store, now_ms=lambda: now_ms)
     api = routes(engine, now_ms=lambda: now_ms)
     # As `ninesight up` serves it.
-    app = Starlette(routes=api, middleware=[Middleware(Direct, routes=api)])
+    app = Direct(Starlette(routes=api), api)
     uvicorn.run(
         app, host="127.0.0.1", port=port, log_level="warning", access_log=False, timeout_keep_alive=600
     )

@@ -74,7 +74,6 @@ class LocalEngine:
         self._source = source
         self._settings = settings or EngineSettings()
         self._fetcher = Fetcher(source, use_starts=self._settings.use_start_timestamps)
-        self._at_hand = AtHand(self._fetcher)
         self._now_ms = now_ms or (lambda: time.time_ns() // 1_000_000)
         self._clock_s, self._busy_s = clock_s, busy_s
         self._rewrite = rewrite
@@ -185,7 +184,7 @@ class LocalEngine:
                 until_s = self._clock_s() + AT_ONCE_S
                 busy_until_s = self._busy_s() + AT_ONCE_S
                 left = partial(self._busy_before, busy_until_s)
-                return work(_Turn(until_s, share, self._at_hand, self._at_once_settings, left))
+                return work(_Turn(until_s, share, AtHand(self._fetcher), self._at_once_settings, left))
         except Exception:
             # Whatever it is: who can wait for the answer finds out and says so.
             return None

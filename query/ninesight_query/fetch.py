@@ -94,6 +94,8 @@ class Fetcher:
         # Covers and rollups leave start timestamps out.
         self._covering: Covering | None = None if use_starts else getattr(source, "cover", None)
         self._rolling: Rolling | None = None if use_starts else getattr(source, "rollup", None)
+        self._kept: Callable[[], Keeping] | None = None
+        self._kept = None if use_starts else getattr(source, "kept_covers", None)
         self._lock = threading.Lock()
         self._known: WeakKeyDictionary[Cover, Samples] = WeakKeyDictionary()
 
@@ -124,22 +126,24 @@ class Fetcher:
                 samples = self._known[cover] = Samples.of_cover(cover)
         return Read(samples, cover.samples_in(start_ms, end_ms) + _points(cover.histograms))
 
-    def kept(self, matchers: tuple[Matcher, ...], start_ms: int, end_ms: int) -> tuple[Cover, Samples] | None:
-        """Return what `read` would hand out, if nothing must be read or laid out for it. Waits for nobody."""
-        keeping: Keeping | None = None if self._use_starts else getattr(self._source, "kept_cover", None)
-        cover = None if keeping is None else keeping(matchers, start_ms, end_ms)
-        samples = None if cover is None else self._known.get(cover)
-        return None if cover is None or samples is None else (cover, samples)
+    def keeping(self) -> Keeping | None:
+        """Return what hands out the covers that are kept now; None where nothing is. Waits for nobody."""
+        return None if self._kept is None else self._kept()
+
+    def laid(self, cover: Cover) -> Samples | None:
+        """Return what was laid out of a cover, None if nothing was yet."""
+        return self._known.get(cover)
 
 
 class AtHand:
-    """Reads only what needs no reading, and raises NotAtOnceError for all else.
+    """Reads only what needs no reading at this moment, and raises NotAtOnceError for all else.
 
     Histograms are never at hand: what is worked out of them takes longer than reading. Nor are bins.
     """
 
     def __init__(self, fetcher: Fetcher) -> None:
         self._fetcher = fetcher
+        self._keeping = fetcher.keeping()
 
     @property
     def has_bins(self) -> bool:
@@ -148,10 +152,11 @@ class AtHand:
 
     def read(self, matchers: tuple[Matcher, ...], start_ms: int, end_ms: int) -> Read:
         """Return the samples of start <= t <= end, or more."""
-        kept = self._fetcher.kept(matchers, start_ms, end_ms)
-        if kept is None or len(kept[0].histograms) or not kept[1].searched:
+        cover = None if self._keeping is None else self._keeping(matchers, start_ms, end_ms)
+        samples = None if cover is None or len(cover.histograms) else self._fetcher.laid(cover)
+        if cover is None or samples is None or not samples.searched:
             raise NotAtOnceError("what the query reads is not at hand; ask again and wait")
-        return Read(kept[1], kept[0].samples_in(start_ms, end_ms))
+        return Read(samples, cover.samples_in(start_ms, end_ms))
 
     def read_bins(self, matchers: tuple[Matcher, ...], wish: BinWish) -> BinRead:
         """Refuse."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -25,13 +25,16 @@ from ninesight_store.sheets import DisorderError, Strip, appended, packed, strip
 from ninesight_store.validation import TIMESTAMP_MS_MAX
 from ninesight_store.watch import Watch
 
-__all__ = ["CoverReader"]
+__all__ = ["CoverReader", "Keeping"]
 
 # As plain SQL: every query asks this, and two look-ups of a highest key cost microseconds.
 _SELECT_STATE = (
     f"SELECT (SELECT max(id) FROM {hot.name}), "  # noqa: S608 - our own names
     f"(SELECT value FROM {info.name} WHERE key = '{MOVES}')"
 )
+
+
+Keeping = Callable[[Sequence[Matcher], int, int], Cover | None]
 
 
 class CoverReader:
@@ -89,14 +92,19 @@ class CoverReader:
             self.cache.keep(matchers, _kept(cover, selection.ids, state, token, span, refreshed))
         return cover
 
-    def kept(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Cover | None:
-        """Return the cover of the span if it is kept and nothing was committed since, else None.
+    def kept(self) -> Keeping:
+        """Return what hands out the cover of a span if it is kept and nothing was committed up to now, else None.
 
-        Reads nothing and waits for nobody.
+        Neither reads, and neither waits for anybody.
         """
         version = self._watch.version()
-        kept = None if version is None else self.cache.find(matchers, *clamped(start_ms, end_ms))
-        return None if kept is None or kept.token != (version, self._upkeep) else kept.cover
+        token = None if version is None else (version, self._upkeep)
+
+        def find(matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Cover | None:
+            found = None if token is None else self.cache.find(matchers, *clamped(start_ms, end_ms))
+            return None if found is None or found.token != token else found.cover
+
+        return find
 
     def _refreshed(
         self, connection: sa.Connection, known: Known, selection: Selection, kept: Kept, state: State

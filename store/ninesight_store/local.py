@@ -28,7 +28,7 @@ from ninesight_store.config import StoreSettings
 from ninesight_store.contract import Batch, Columns, Int64, Labels, Matcher, Metadata, SeriesExemplars
 from ninesight_store.counters import Counters
 from ninesight_store.cover import Cover
-from ninesight_store.cover_reader import CoverReader
+from ninesight_store.cover_reader import CoverReader, Keeping
 from ninesight_store.damage import Damage, DamageLog
 from ninesight_store.database import Database
 from ninesight_store.errors import FullError
@@ -129,9 +129,9 @@ class LocalStore:
         """
         return self._rollups.rollup(matchers, start_ms, end_ms, edges, columns)
 
-    def kept_cover(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Cover | None:
-        """Return what `cover` would, if that needs no reading; else None. Waits for nobody."""
-        return self._covers.kept(matchers, start_ms, end_ms)
+    def kept_covers(self) -> Keeping:
+        """Return what hands out as `cover` would now, if that needs no reading; else None. Waits for nobody."""
+        return self._covers.kept()
 
     def select_series(self, series: Sequence[Labels], start_ms: int, end_ms: int) -> Columns:
         """Return the samples of exactly these series within the span; unknown ones are left out."""

@@ -9,11 +9,11 @@ import orjson
 from ninesight_alerts import http as alerts_http
 from ninesight_query import http as query_http
 from starlette.applications import Starlette
-from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from ninesight_suite.facts import facts_of
 from ninesight_suite.targets import target_answers
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["api_app"]
 
 
-def api_app(suite: Suite, *, token: str, now_ms: Callable[[], int]) -> Starlette:
+def api_app(suite: Suite, *, token: str, now_ms: Callable[[], int]) -> ASGIApp:
     """Return the application served on `listen`; `token` is what who asks must show, "" for nothing."""
     routes = [
         *query_http.routes(
@@ -39,28 +39,23 @@ def api_app(suite: Suite, *, token: str, now_ms: Callable[[], int]) -> Starlette
         *suite.collector.routes(),
         Route("/", _home),
     ]
-    middleware = [*_middleware(suite, token), Middleware(query_http.Direct, routes=routes)]
-    return Starlette(routes=routes, middleware=middleware, exception_handlers={404: _not_found})
+    app = Starlette(routes=routes, exception_handlers={404: _not_found})
+    return _guarded(query_http.Direct(app, routes), suite, token)
 
 
-def _middleware(suite: Suite, token: str) -> list[Middleware]:
+def _guarded(app: ASGIApp, suite: Suite, token: str) -> ASGIApp:
     """Other sites' pages only where they are named; the token after that, so that a browser may ask first."""
-    found = []
-    if origins := suite.config.api.origins:
-        found.append(
-            Middleware(
-                CORSMiddleware,
-                allow_origins=list(origins),
-                allow_methods=["GET", "POST"],
-                allow_headers=["Accept", "Authorization", "Content-Type"],
-            )
-        )
     if token:
-        guarded = suite.collector.guarded_paths()
-        found.append(
-            Middleware(query_http.BearerGuard, token=token, open_paths={*query_http.OPEN_PATHS, *guarded})
+        open_paths = {*query_http.OPEN_PATHS, *suite.collector.guarded_paths()}
+        app = query_http.BearerGuard(app, token=token, open_paths=open_paths)
+    if origins := suite.config.api.origins:
+        app = CORSMiddleware(
+            app,
+            allow_origins=list(origins),
+            allow_methods=["GET", "POST"],
+            allow_headers=["Accept", "Authorization", "Content-Type"],
         )
-    return found
+    return app
 
 
 def _json(body: Any, status: int = 200) -> Response:

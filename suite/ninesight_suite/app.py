@@ -11,7 +11,7 @@ from ninesight_collector import Collector, CollectorError
 from ninesight_query.http import EnginePool
 from ninesight_store import LocalStore, Maintenance
 from ninesight_store.contract import Sink
-from starlette.applications import Starlette
+from starlette.types import ASGIApp
 
 from ninesight_suite.api import api_app
 from ninesight_suite.config import SuiteConfig
@@ -73,7 +73,7 @@ class Suite:
         self.alerts = self.alerting.reader()
         self.queries = EnginePool(config.api.workers, config.api.waiting_max)
         self.looks = EnginePool(_LOOKS_MAX, config.api.waiting_max)
-        self.app: Starlette = api_app(self, token=token, now_ms=now_ms)
+        self.app: ASGIApp = api_app(self, token=token, now_ms=now_ms)
 
     def start(self) -> None:
         """Start the threads: readers and writers of the store last opened, first used."""

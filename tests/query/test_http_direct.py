@@ -10,7 +10,6 @@ from ninesight_query.http import BearerGuard, Direct, EnginePool, routes
 from ninesight_query.http.params import _pairs
 from ninesight_query.testing import store_over
 from starlette.applications import Starlette
-from starlette.middleware import Middleware
 from starlette.testclient import TestClient
 
 LOAD = 'load 1m\n  up{job="a"} 1x10\n'
@@ -33,9 +32,9 @@ def clients():
     """(straight, through the routes)"""
     pool = EnginePool(2, 8)
     api = routes(LocalEngine(store_over(LOAD)), pool=pool, now_ms=lambda: 600_000)
-    straight = [Middleware(BearerGuard, token="t"), Middleware(Direct, routes=api)]
-    apps = Starlette(routes=api, middleware=straight), Starlette(routes=api, middleware=straight[:1])
-    with TestClient(apps[0]) as one, TestClient(apps[1]) as other:
+    plain = Starlette(routes=api)
+    straight, walked = BearerGuard(Direct(plain, api), "t"), BearerGuard(plain, "t")
+    with TestClient(straight) as one, TestClient(walked) as other:
         yield one, other
     pool.close()
 

@@ -88,17 +88,17 @@ def test_a_cover_at_hand_is_the_one_that_would_be_read(tmp_path):
     url = f"sqlite:///{tmp_path}/watched.db"
     with LocalStore(url) as store, LocalStore(url) as other:
         store.write(tick(range(8), HOUR))
-        assert store.kept_cover(ALL, HOUR, HOUR + 60_000) is None
+        assert store.kept_covers()(ALL, HOUR, HOUR + 60_000) is None
         read = check(store, ALL, HOUR, HOUR + 60_000)
-        assert store.kept_cover(ALL, HOUR, HOUR + 60_000) is read
-        assert store.kept_cover(SOME, HOUR, HOUR + 60_000) is None
+        assert store.kept_covers()(ALL, HOUR, HOUR + 60_000) is read
+        assert store.kept_covers()(SOME, HOUR, HOUR + 60_000) is None
         for writer in (store, other):
             writer.write(tick(range(8), store.now_ms() // HOUR * HOUR))
-            assert store.kept_cover(ALL, HOUR, HOUR + 60_000) is None
+            assert store.kept_covers()(ALL, HOUR, HOUR + 60_000) is None
             again = check(store, ALL, HOUR, HOUR + 60_000)
-            assert store.kept_cover(ALL, HOUR, HOUR + 60_000) is again
+            assert store.kept_covers()(ALL, HOUR, HOUR + 60_000) is again
         store.retain(store.now_ms() + 100_000 * HOUR)
-        assert store.kept_cover(ALL, HOUR, HOUR + 60_000) is None
+        assert store.kept_covers()(ALL, HOUR, HOUR + 60_000) is None
 
 
 def test_newer_rows_are_appended(store):

@@ -1,4 +1,4 @@
-"""The API's fixed paths without a walk through all routes: `Middleware(Direct, routes=routes(engine))`.
+"""The API's fixed paths without a walk through all routes: `Direct(Starlette(routes=api), api)`.
 
 Starlette tries the routes one after another and wraps each request into layers that find errors; an `Endpoint` knows
 its errors itself. What is not exactly one of its paths and methods is passed on, so that nothing is answered otherwise.
@@ -17,7 +17,7 @@ __all__ = ["Direct"]
 
 
 class Direct:
-    """ASGI middleware, the last one before the routes."""
+    """ASGI middleware around the routes; what guards them stands before it."""
 
     def __init__(self, app: ASGIApp, routes: Iterable[BaseRoute]) -> None:
         self._app = app
