@@ -25,6 +25,7 @@ from ninesight_store.contract import (
     labels_of,
 )
 from ninesight_store.contract_extras import ExtrasContract, raised
+from ninesight_store.contract_rollups import RollupContract
 from ninesight_store.errors import MatcherError, PermanentError
 from ninesight_store.histograms import arrays_of
 
@@ -42,8 +43,8 @@ def _equal(name: str, value: str) -> Matcher:
     return Matcher(name, MatchOp.EQUAL, value)
 
 
-class SinkSourceContract(ExtrasContract):
-    """The promises of `Sink` and `Source`, one test each."""
+class SinkSourceContract(ExtrasContract, RollupContract):
+    """The promises of `Sink` and `Source`, and of rollups, one test each."""
 
     def test_what_is_written_is_selected(self, store: Store) -> None:
         """A written sample comes back under its labels, sorted by labels and time."""

@@ -41,6 +41,9 @@ def _none() -> Int64:
     return np.zeros(0, np.int64)
 
 
+_NO_POINTS = HistogramColumns()
+
+
 @dataclass(frozen=True, eq=False)
 class Portion:
     """What one chunk says about the series picked from it; places number those. Read-only."""
@@ -48,15 +51,15 @@ class Portion:
     parts: Sequence[Part] = ()
     stale_places: Int64 = field(default_factory=_none)
     stale_ms: Int64 = field(default_factory=_none)
-    points: HistogramColumns = field(default_factory=HistogramColumns)
+    points: HistogramColumns = _NO_POINTS
     """Kept points; `series` holds the place."""
     weights: Int64 = field(default_factory=_none)
 
     @property
     def nbytes(self) -> int:
         """Memory it holds."""
-        floats = sum(part.nbytes for part in self.parts) + 2 * self.stale_ms.nbytes
-        return _PORTION_BYTES + floats + histogram_nbytes(self.points) + self.weights.nbytes
+        held = _PORTION_BYTES + sum(part.nbytes for part in self.parts) + 2 * self.stale_ms.nbytes
+        return held + histogram_nbytes(self.points) + self.weights.nbytes if len(self.points) else held
 
 
 def stored_portion(

@@ -19,7 +19,7 @@ from ninesight_store import (
     labels_of,
     verify,
 )
-from ninesight_store.schema import chunks
+from ninesight_store.schema import FORMAT_VERSION, chunks
 from ninesight_store.testing import Point, batch_of, samples_of
 
 HOUR_MS = 3_600_000
@@ -229,7 +229,7 @@ def test_stat_knows_size_and_version(postgres):
         store.write(batch_of({"m": [(0, 1.0)]}))
         stat = store.stat()
         assert stat.size_bytes > 8192
-        assert stat.format == 4
+        assert stat.format == FORMAT_VERSION
 
 
 def test_a_server_without_fsync_is_named(postgres, caplog):

@@ -276,3 +276,20 @@ def test_a_merge_mends_a_damaged_rollup(path):
     with LocalStore(path, SETTINGS) as store:
         store.retain(SETTINGS.retention_ms + 9 * HOUR_MS)
         assert (store.stat().rollups, store.stat().chunks) == (0, 0)
+
+
+def test_every_database_answers_from_rollups(url):
+    """SQLite and PostgreSQL keep rollups with their chunks, verify them, and drop them with retention."""
+    with LocalStore(url, SETTINGS) as store:
+        for hour in range(3):
+            store.write(dense(hour, hour * HOUR_MS, (hour + 1) * HOUR_MS, 10_000))
+            store.seal((hour + 1) * HOUR_MS)
+        store.merge(2 * HOUR_MS)
+        for _ in range(2):
+            assert_rollup(store, (ROLLUP_MS + 1, 3 * HOUR_MS), [HOUR_MS, HOUR_MS + 1])
+        assert store.stat().rollups == 2
+        report = verify(url)
+        assert report.sound
+        assert report.rollups == 2
+        store.retain(SETTINGS.retention_ms + 9 * HOUR_MS)
+        assert store.stat().rollups == 0
