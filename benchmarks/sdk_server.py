@@ -1,224 +1,119 @@
 """A FastAPI app under load, with and without the SDK: throughput, p99, and what the SDK adds to a request.
 
-Six servers run side by side, each one uvicorn process: bare; `control`, the same again; `decorator`, with `@ninesight.observe` on
-the model's function; `coroutine`, with it on a coroutine; `stages`, with it on a coroutine whose
-predictions are counted and that holds a stage; and `middleware`, with the ASGI middleware.
+One uvicorn process holds the same app in six shapes, each behind its own path: bare; `control`, the same
+again; `decorator`, with `@ninesight.observe` on the model's function; `coroutine`, with it on a coroutine;
+`stages`, on a coroutine whose predictions are counted and that holds a stage; and `middleware`, with the
+ASGI middleware. Two processes differ by more than the SDK costs (memory layout, hash seeds), two paths of
+one process do not: how far they do is what `control` says, and what the others are to be compared with.
 
-Each observed server is paired with the bare one: a short burst of both, in turns first and second, so
-that a slow moment of the machine hits the two alike. A figure is the median of the pairs' ratios, with
-the 95 % confidence interval of that median (order statistics): while it is wider than 1 %, 1 % is not
-resolved, and more rounds are due. Two bare processes differ as well (memory layout, hash seeds): by how much
-is what `control` says, and what the others are to be compared with.
+Two requests. `model` is what a model server does: 64 candidates through pydantic, a network of three layers
+in numpy, an answer through pydantic. The promise of 1 % is of this one. `rows` is the hardest case there
+is: four short lists summed, nearly nothing but the framework.
 
-A machine that others use moves throughput and p99 by far more than the SDK does. `server_cpu_ratio`, of
-the CPU that the server processes spent, all their threads, is steadier. And the same apps are also
-driven in this process without a network, on the CPU clock of one thread, in turns: `added_us` is what
-the SDK adds to a request, `added_cpu_ratio` that over the CPU which the bare server spends on a request.
-The last line is one JSON object.
+Eight connections load the server in short bursts of one shape, all shapes in turn and in changing order, so
+that a slow moment of the machine hits all. Keys of the JSON object in the last line, for `model` by shape, for
+`rows` below that name; `_low` and `_high` bound the 95 % confidence interval:
 
-    python benchmarks/sdk_server.py [rounds]
+- `throughput_ratio`: requests a second over the bare shape's. Median over the rounds of the ratio of two bursts,
+  then lowered by the aggregation thread's CPU for a request (`background_us`), as if it took that time from
+  the server: its passes hit the bursts of all shapes alike. Interval by order statistics.
+- `p99_ratio`: of the latencies of all bursts of a shape over the bare shape's. Interval by a bootstrap over
+  stretches of the run. A pass of the aggregation hits all shapes alike: it holds one in 2,048 requests and
+  those beside it, 8 connections at most, for as long as a pass takes (`background_us` times 2,048, half a millisecond); 0.4 % of requests at most.
+- `p99_calm_ratio`: the same of the calmest quarter of each shape's bursts, those in which server and client waited
+  least for a processor. Where others use the machine, the tail of all latencies is theirs.
+- `added_us`: CPU that the SDK adds to a request on the clock of the loop's thread, timed in the server over one
+  connection, a few requests of each shape in turn. Difference of medians; interval from those of both.
+- `added_cpu_ratio`: `added_us` and `background_us` over `bare_request_us`, the CPU that the whole server process
+  spends on a request of the bare shape.
+
+While an interval is wider than 1 %, 1 % is not resolved, and more seconds are due.
+
+    python benchmarks/sdk_server.py [seconds, 150]
 """
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import json
 import math
 import os
-import socket
+import random
 import statistics
-import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable
-from pathlib import Path
+from dataclasses import dataclass, field
 
-APP = """
-import sys
-import ninesight
-from fastapi import FastAPI
-from ninesight.integrations.asgi import ObserveASGI
+import numpy as np
+from served.load import CONNECTIONS, ROWS, Server, request_of
 
-KIND = "{kind}"
-app = FastAPI()
-if KIND == "middleware":
-    app.add_middleware(ObserveASGI, model="ranker", paths=("/predict",))
-
-
-def bare(rows):
-    return [sum(row) for row in rows]
-
-
-async def waited(rows):
-    return bare(rows)
-
-
-async def staged(rows):
-    with ninesight.stage("inference"):
-        return bare(rows)
-
-
-decorated = ninesight.observe(model="ranker")(bare)
-awaited = ninesight.observe(model="ranker")(waited)
-counted = ninesight.observe(model="ranker", predictions=len)(staged)
-
-
-@app.post("/predict")
-async def predict(body: dict):
-    rows = body["rows"]
-    if KIND == "coroutine":
-        return {{"scores": await awaited(rows)}}
-    if KIND == "stages":
-        return {{"scores": await counted(rows)}}
-    return {{"scores": decorated(rows) if KIND == "decorator" else bare(rows)}}
-"""
-KINDS = ("control", "decorator", "coroutine", "stages", "middleware")
-CONNECTIONS = 8
-BURST = 60
+SHAPES = ("bare", "control", "decorator", "coroutine", "stages", "middleware")
+EACH = {"model": 2, "rows": 6}
 """Requests of each connection in one burst."""
 
-BODY = json.dumps({"rows": [[0.1] * 16] * 4}).encode()
+SAME = 10
+"""Requests of one shape after each other when their CPU is timed; the first two warm the caches and are left out."""
+
+STRETCHES = 40
+DRAWS = 200
 
 
-def request_of(port: int) -> bytes:
-    head = f"POST /predict HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\ncontent-type: application/json\r\n"
-    return f"{head}content-length: {len(BODY)}\r\n\r\n".encode() + BODY
+@dataclass
+class Seen:
+    """What was seen of one kind of request."""
+
+    rounds: int = 0
+    burst_s: dict[str, list[float]] = field(default_factory=lambda: {shape: [] for shape in SHAPES})
+    latency_s: dict[str, list[list[float]]] = field(default_factory=lambda: {shape: [] for shape in SHAPES})
+    waited_s: dict[str, list[float]] = field(default_factory=lambda: {shape: [] for shape in SHAPES})
+    """How long server and client waited for a processor during a burst."""
+    cpu_us: dict[str, list[float]] = field(default_factory=lambda: {shape: [] for shape in SHAPES})
+    bare_s: float = 0.0
+    """CPU seconds of the whole server in bare bursts."""
+    background_us: float = 0.0
+    """CPU of the aggregation thread for an observed request."""
 
 
-async def ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: bytes) -> float:
-    """Send one request and read its answer; return the seconds it took."""
-    start = time.perf_counter()
-    writer.write(request)
-    head = await reader.readuntil(b"\r\n\r\n")
-    assert head.startswith(b"HTTP/1.1 200"), head
-    length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
-    await reader.readexactly(length)
-    return time.perf_counter() - start
-
-
-class Server:
-    """One uvicorn process, and open connections to it."""
-
-    def __init__(self, kind: str, folder: Path) -> None:
-        self.process, self.port = start(kind, folder)
-        self.pairs: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
-        self.cpu_s = 0.0
-        self.requests = 0
-
-    async def connect(self) -> None:
-        self.pairs = [await asyncio.open_connection("127.0.0.1", self.port) for _ in range(CONNECTIONS)]
+def load(server: Server, kind: str, seconds: float, order: random.Random) -> Seen:
+    """Rounds of bursts for so long."""
+    seen = Seen()
+    requests = {shape: request_of(f"/{kind}/{shape}", ROWS[kind]) for shape in SHAPES}
+    for request in requests.values():
         for _ in range(5):
-            await self.burst()
-        self.cpu_s, self.requests = 0.0, 0
-
-    async def burst(self) -> tuple[float, float, float]:
-        """Return (requests a second, p99 in seconds, the server's CPU seconds) of one burst over the keep-alive connections."""
-        request = request_of(self.port)
-
-        async def one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> list[float]:
-            return [await ask(reader, writer, request) for _ in range(BURST)]
-
-        before_s = cpu_s(self.process.pid)
-        began = time.perf_counter()
-        took = [item for many in await asyncio.gather(*(one(*pair) for pair in self.pairs)) for item in many]
-        seconds = time.perf_counter() - began
-        spent_s = cpu_s(self.process.pid) - before_s
-        self.cpu_s += spent_s
-        self.requests += len(took)
-        return len(took) / seconds, sorted(took)[int(len(took) * 0.99)], spent_s
-
-    def stop(self) -> None:
-        # The connections ended with the loop that opened them.
-        self.process.terminate()
-        self.process.wait(20)
+            server.burst(request, EACH[kind])
+    before = server.told()
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        for shape in order.sample(SHAPES, len(SHAPES)):
+            cpu_s, waited_s = server.scheduled()
+            took_s, latencies = server.burst(requests[shape], EACH[kind])
+            cpu_after_s, waited_after_s = server.scheduled()
+            if shape == "bare":
+                seen.bare_s += cpu_after_s - cpu_s
+            seen.waited_s[shape].append(waited_after_s - waited_s)
+            seen.burst_s[shape].append(took_s)
+            seen.latency_s[shape].append(latencies)
+        seen.rounds += 1
+    after = server.told()
+    observed = after["recorded"] - before["recorded"]
+    seen.background_us = (after["background_s"] - before["background_s"]) / observed * 1e6
+    return seen
 
 
-def cpu_s(pid: int) -> float:
-    """CPU seconds of a process' threads so far; the kernel's scheduler tells them in nanoseconds."""
-    tasks = Path(f"/proc/{pid}/task").iterdir()
-    return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
-
-
-def start(kind: str, folder: Path) -> tuple[subprocess.Popen, int]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    (folder / f"app_{kind}.py").write_text(APP.format(kind=kind))
-    words = [sys.executable, "-m", "uvicorn", f"app_{kind}:app", "--port", str(port), "--log-level", "error"]
-    process = subprocess.Popen(words, cwd=folder)
-    deadline = time.monotonic() + 60
-    while True:
-        with contextlib.suppress(OSError):
-            socket.create_connection(("127.0.0.1", port), 1).close()
-            return process, port
-        assert process.poll() is None, f"{kind} ended by itself"
-        assert time.monotonic() < deadline, f"{kind} did not start"
-        time.sleep(0.05)
-
-
-async def rounds_of(count: int, servers: dict[str, Server]) -> dict[str, dict[str, list[float]]]:
-    """Return, by kind and figure, the ratio to the bare server of each pair of bursts."""
-    for server in servers.values():
-        await server.connect()
-    names = ("throughput_ratio", "p99_ratio", "server_cpu_ratio")
-    ratios: dict[str, dict[str, list[float]]] = {kind: {name: [] for name in names} for kind in KINDS}
-    for step in range(count):
-        for kind in KINDS:
-            pair = ("bare", kind) if step % 2 else (kind, "bare")
-            seen = {server: await servers[server].burst() for server in pair}
-            for place, name in enumerate(names):
-                ratios[kind][name].append(seen[kind][place] / seen["bare"][place])
-    for server in servers.values():
-        for _, writer in server.pairs:
-            writer.close()
-    return ratios
-
-
-def app_of(kind: str) -> Callable:
-    names: dict = {}
-    exec(compile(APP.format(kind=kind), f"app_{kind}", "exec"), names)
-    return names["app"]
-
-
-def driven_s(app: Callable, calls: int) -> float:
-    """CPU seconds a request of an app takes on the loop's thread, with no network around it."""
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(BODY)).encode())]
-
-    async def receive():
-        return {"type": "http.request", "body": BODY, "more_body": False}
-
-    async def send(message):
-        assert message.get("status", 200) == 200, message
-
-    async def drive():
-        start = time.thread_time()
-        for _ in range(calls):
-            scope = {
-                "type": "http", "method": "POST", "path": "/predict", "raw_path": b"/predict", "query_string": b"",
-                "root_path": "", "headers": headers, "http_version": "1.1", "scheme": "http", "client": None,
-                "server": ("127.0.0.1", 80), "asgi": {"version": "3.0"},
-            }  # fmt: skip
-            await app(scope, receive, send)
-        return (time.thread_time() - start) / calls
-
-    return asyncio.run(drive())
-
-
-def added_us(count: int) -> dict[str, list[float]]:
-    """Return the microseconds that each kind adds to a request, round by round."""
-    apps = {kind: app_of(kind) for kind in ("bare", *KINDS)}
-    for app in apps.values():
-        driven_s(app, 200)
-    found: dict[str, list[float]] = {kind: [] for kind in KINDS}
-    names = list(apps)
-    for step in range(count):
-        turn = step % len(names)
-        took = {kind: driven_s(apps[kind], 200) for kind in (*names[turn:], *names[:turn])}
-        for kind in KINDS:
-            found[kind].append((took[kind] - took["bare"]) * 1e6)
-    return found
+def timed(server: Server, kind: str, seconds: float, order: random.Random) -> dict[str, list[float]]:
+    """CPU microseconds on the loop's thread of single requests, by shape."""
+    connection = server.connections[0]
+    requests = {shape: request_of(f"/timed/{kind}/{shape}", ROWS[kind]) for shape in SHAPES}
+    server.told()
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        for shape in order.sample(SHAPES, len(SHAPES)):
+            for _ in range(SAME):
+                connection.ask(requests[shape])
+    spent = server.told()["spent_us"]
+    return {
+        shape: [value for place, value in enumerate(spent[f"/{kind}/{shape}"]) if place % SAME >= 2]
+        for shape in SHAPES
+    }
 
 
 def middle(values: list[float]) -> tuple[float, float, float]:
@@ -230,29 +125,105 @@ def middle(values: list[float]) -> tuple[float, float, float]:
     return statistics.median(ordered), ordered[low], ordered[high]
 
 
+def throughput(seen: Seen, shape: str) -> tuple[float, float, float]:
+    bare = seen.burst_s["bare"]
+    ratios = [one / other for one, other in zip(bare, seen.burst_s[shape], strict=True)]
+    if shape == "control":
+        return middle(ratios)
+    count = len(seen.latency_s["bare"][0])
+    behind = seen.background_us * 1e-6 * count / statistics.median(bare)
+    median, low, high = (1 / (1 / ratio + behind) for ratio in middle(ratios))
+    return median, low, high
+
+
+def p99(seen: Seen, shape: str, source: np.random.Generator) -> tuple[float, float, float]:
+    return tails([np.array(seen.latency_s[one]) for one in (shape, "bare")], source)
+
+
+def p99_calm(seen: Seen, shape: str, source: np.random.Generator) -> tuple[float, float, float]:
+    calm = []
+    for one in (shape, "bare"):
+        chosen = np.sort(np.argsort(seen.waited_s[one])[: max(1, seen.rounds // 4)])
+        calm.append(np.array(seen.latency_s[one])[chosen])
+    return tails(calm, source)
+
+
+def tails(values: list[np.ndarray], source: np.random.Generator) -> tuple[float, float, float]:
+    """Return the ratio of two 99th percentiles, and the interval by drawing stretches of the run."""
+    stretches = min(STRETCHES, len(values[0]))
+    pairs = [[part.ravel() for part in np.array_split(each, stretches)] for each in values]
+
+    def ratio(chosen: np.ndarray) -> float:
+        found = []
+        for parts in pairs:
+            drawn = np.concatenate([parts[place] for place in chosen])
+            place = int(len(drawn) * 0.99)
+            found.append(float(np.partition(drawn, place)[place]))
+        return found[0] / found[1]
+
+    drawn = [ratio(source.integers(0, stretches, stretches)) for _ in range(DRAWS)]
+    low, high = np.quantile(drawn, (0.025, 0.975))
+    return ratio(np.arange(stretches)), float(low), float(high)
+
+
+def added(seen: Seen, shape: str) -> tuple[float, float, float]:
+    medians = [middle(seen.cpu_us[name]) for name in (shape, "bare")]
+    difference = medians[0][0] - medians[1][0]
+    reach = math.hypot(*[(high - low) / 2 for _, low, high in medians])
+    return difference, difference - reach, difference + reach
+
+
+def figures(kind: str, seen: Seen) -> dict[str, object]:
+    """Print the table of one kind of request, and return what is told of it."""
+    source = np.random.default_rng(5)
+    bare_us = seen.bare_s / sum(map(len, seen.latency_s["bare"])) * 1e6
+    tail_ms = np.quantile(np.concatenate(seen.latency_s["bare"]), 0.99) * 1e3
+    waited = statistics.median(seen.waited_s["bare"]) / statistics.median(seen.burst_s["bare"])
+    print(
+        f"\n{kind}: {seen.rounds} rounds; bare: {bare_us:.0f} us of CPU a request, p99 {tail_ms:.2f} ms at "
+        f"{CONNECTIONS} connections; background {seen.background_us:.2f} us a request; "
+        f"waiting for a processor: {waited:.2f} of a burst's time"
+    )
+    print(f"{'':28s}{'':>9s}{'low':>9s}{'high':>9s}")
+    told: dict[str, object] = {
+        "bare_request_us": round(bare_us, 1),
+        "background_us": round(seen.background_us, 3),
+    }
+    for shape in SHAPES[1:]:
+        cpu = added(seen, shape)
+        behind = 0.0 if shape == "control" else seen.background_us
+        found = {
+            "throughput_ratio": throughput(seen, shape),
+            "p99_ratio": p99(seen, shape, source),
+            "p99_calm_ratio": p99_calm(seen, shape, source),
+            "added_us": cpu,
+            "added_cpu_ratio": tuple((value + behind) / bare_us for value in cpu),
+        }
+        for name, values in found.items():
+            print(f"{shape + ' ' + name:28s}" + "".join(f"{value:9.4f}" for value in values))
+        told[shape] = {
+            name + end: round(value, 4)
+            for name, values in found.items()
+            for end, value in zip(("", "_low", "_high"), values, strict=True)
+        }
+    return told
+
+
 def main() -> None:
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else 150
-    print(f"load {os.getloadavg()[0]:.2f}; {count} pairs of bursts of {CONNECTIONS * BURST} requests each")
-    with tempfile.TemporaryDirectory() as folder:
-        servers: dict[str, Server] = {}
-        try:
-            for kind in ("bare", *KINDS):
-                servers[kind] = Server(kind, Path(folder))
-            figures = asyncio.run(rounds_of(count, servers))
-        finally:
-            for server in servers.values():
-                server.stop()
-    bare_us = servers["bare"].cpu_s / servers["bare"].requests * 1e6
-    for kind, values in added_us(count).items():
-        figures[kind]["added_us"] = values
-        figures[kind]["added_cpu_ratio"] = [value / bare_us for value in values]
-    print(f"{'':28s}{'median':>9s}{'low':>9s}{'high':>9s}")
-    told: dict[str, object] = {"bare_request_us": round(bare_us, 1)}
-    for kind, named in figures.items():
-        for name, values in named.items():
-            print(f"{kind + ' ' + name:28s}" + "".join(f"{value:9.4f}" for value in middle(values)))
-        told[kind] = {name: round(middle(values)[0], 4) for name, values in named.items()}
-    print(json.dumps(told))
+    seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 150.0
+    print(f"load {os.getloadavg()[0]:.2f}; {seconds:.0f} s in short bursts, all shapes in turn")
+    order = random.Random(3)
+    server = Server()
+    found = {}
+    try:
+        server.connect()
+        for kind, share in (("model", 0.6), ("rows", 0.4)):
+            found[kind] = load(server, kind, seconds * share * 0.7, order)
+            found[kind].cpu_us = timed(server, kind, seconds * share * 0.3, order)
+    finally:
+        server.stop()
+    told = {kind: figures(kind, seen) for kind, seen in found.items()}
+    print(json.dumps({**told["model"], "rows": told["rows"]}))
 
 
 if __name__ == "__main__":
