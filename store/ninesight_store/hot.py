@@ -1,5 +1,8 @@
 """Hot rows: one batch (of one hour and kind) as raw columns, from which single series are picked by position.
 
+A *folded* row (folder.py) holds several batches of one layout, one after the other as they were written: it has as
+many samples of each series, and the layout is repeated in thought.
+
 starts  start timestamps (starts.py), or nothing
 times   b"" if all samples have the row's start_ms, else int32 offsets to it in ms
 data    float64 values, or a point table (point_table.py) for histograms
@@ -20,7 +23,7 @@ from ninesight_store.point_table import pack_points
 from ninesight_store.schema import FLOATS, POINTS
 from ninesight_store.starts import encode_starts
 
-__all__ = ["HotDraft", "drafts_of", "times_from_blob", "values_from_blob"]
+__all__ = ["HotDraft", "drafts_of", "times_blob", "times_from_blob", "values_from_blob"]
 
 
 @dataclass(frozen=True)
@@ -69,14 +72,21 @@ def drafts_of(batch: Batch) -> list[HotDraft]:
 
 
 def times_from_blob(blob: bytes, start_ms: int, count: int) -> Int64:
-    """Return the timestamps of a row."""
+    """Return the timestamps of a row: one a sample, or one for each of as many equal parts of the samples.
+
+    Raises ValueError if they are not for `count` samples.
+    """
     if not blob:
-        return np.full(count, start_ms, np.int64)
+        return np.full(1, start_ms, np.int64)
     offsets = np.frombuffer(blob, "<i4").astype(np.int64) + start_ms
     if len(offsets) == count:
         return offsets
     half = len(offsets) // 2
-    return np.repeat(offsets[:half], np.frombuffer(blob, "<u4")[half:])
+    lengths = np.frombuffer(blob, "<u4")[half:]
+    if len(lengths) != half or int(lengths.sum()) != count:
+        raise ValueError(f"the timestamps are not those of {count} samples")
+    even = bool((lengths == lengths[0]).all())
+    return offsets[:half] if even else np.repeat(offsets[:half], lengths)
 
 
 def values_from_blob(blob: bytes) -> Float64:
@@ -102,12 +112,13 @@ def _draft(
     kind: int, hour: int, rows: Int32, timestamps: Int64, data: bytes, starts: Int64 | None
 ) -> HotDraft:
     start, end = int(timestamps.min()), int(timestamps.max())
-    times = _times_blob(timestamps, start, end)
+    times = times_blob(timestamps, start, end)
     sum_of_both = body_sum(times, data)
     return HotDraft(kind, hour, rows, start, end, times, data, sum_of_both, encode_starts(starts))
 
 
-def _times_blob(timestamps: Int64, start: int, end: int) -> bytes:
+def times_blob(timestamps: Int64, start: int, end: int) -> bytes:
+    """Return the timestamps of a row as bytes; `start` and `end` are the first and last of them in time."""
     if start == end:
         return b""
     changes = np.flatnonzero(timestamps[1:] != timestamps[:-1]) + 1

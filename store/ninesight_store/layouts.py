@@ -13,7 +13,7 @@ import numpy as np
 from ninesight_store.contract import Int32, Int64
 from ninesight_store.growing import Growing
 from ninesight_store.histograms import gather_slices
-from ninesight_store.selection import Selection
+from ninesight_store.selection import Picks, Selection
 
 __all__ = ["Layout", "LayoutState", "LayoutTable", "distinct_ids", "layout_blob", "layout_digest"]
 
@@ -169,6 +169,19 @@ class LayoutTable:
         found = np.zeros(len(rows), np.bool_)
         found[owner[selection.among(flat)]] = True
         return set(numbers[found].tolist())
+
+    def picks(self, numbers: Iterable[int], selection: Selection) -> Picks:
+        """Return where the chosen series stand in these layouts. Raises KeyError for one that is not here."""
+        wanted = np.unique(np.fromiter(numbers, np.int64))
+        with self._lock:
+            places = self._places(wanted)
+            if (places < 0).any():
+                raise KeyError(int(wanted[places < 0][0]))
+            edges, positions = gather_slices(self._offsets.all(), places)
+            flat = self._flat.all()[positions]
+        chosen = np.flatnonzero(selection.among(flat))
+        owners = np.searchsorted(edges, chosen, "right") - 1
+        return Picks(wanted, np.diff(edges), owners, chosen - edges[owners], selection.ranks(flat[chosen]))
 
     def series_in(self, numbers: Iterable[int]) -> Int64:
         """Return the distinct series ids of these layouts, ascending. Raises KeyError for one that is not here."""

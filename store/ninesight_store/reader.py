@@ -19,7 +19,7 @@ from ninesight_store.exemplar_table import read_exemplars
 from ninesight_store.hot_reader import HotMeta, HotReader, PointPool
 from ninesight_store.kinds import assemble_kinds
 from ninesight_store.matchers import compile_matchers
-from ninesight_store.pieces import Piece, Run, span_piece
+from ninesight_store.pieces import Piece, Run
 from ninesight_store.row_cache import RowCache
 from ninesight_store.schema import FLOATS, POINTS, chunks, hot
 from ninesight_store.selection import Selection
@@ -28,6 +28,7 @@ from ninesight_store.validation import TIMESTAMP_MS_MAX
 __all__ = ["Found", "Reader", "clamped", "hours_of", "merged", "rows_of"]
 
 _LAYOUTS_IN_MAX = 100
+_HOT_LAYOUTS_IN_MAX = 1000
 
 
 @dataclass(frozen=True)
@@ -149,12 +150,9 @@ class Reader:
         pool: PointPool,
     ) -> list[Piece]:
         """Return the wanted samples of these hot rows within the span."""
-        # Rows that reach over the span's ends are cut sample by sample; all others are taken whole.
-        inner = [meta for meta in metas if meta.start_ms >= span[0] and meta.end_ms <= span[1]]
-        outer = [meta for meta in metas if meta.start_ms < span[0] or meta.end_ms > span[1]]
-        pieces = self._hot.pieces(connection, kind, inner, known, selection, pool)
-        cut = self._hot.pieces(connection, kind, outer, known, selection, pool)
-        return pieces + [span_piece(piece, *span) for piece in cut]
+        # As a rule rows are taken whole.
+        cut = any(meta.start_ms < span[0] or meta.end_ms > span[1] for meta in metas)
+        return self._hot.pieces(connection, kind, metas, known, selection, pool, span if cut else None)
 
 
 def clamped(start_ms: int, end_ms: int) -> tuple[int, int]:
@@ -185,6 +183,8 @@ def rows_of(
     sealed_query = sa.select(
         chunks.c.kind, chunks.c.id, chunks.c.layout_id, chunks.c.start_ms, chunks.c.end_ms, chunks.c.count
     ).where(chunks.c.end_ms >= span[0], chunks.c.start_ms <= span[1])
+    if len(holding) <= _HOT_LAYOUTS_IN_MAX:
+        hot_query = hot_query.where(hot.c.layout_id.in_(sorted(holding)))
     if len(holding) <= _LAYOUTS_IN_MAX:
         sealed_query = sealed_query.where(chunks.c.layout_id.in_(sorted(holding)))
     for kind, number, layout, start, end, count in connection.execute(hot_query):

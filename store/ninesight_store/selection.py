@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from ninesight_store.contract import Int32, Int64, Labels
 
-__all__ = ["Selection", "selection_of"]
+__all__ = ["Picks", "Selection", "selection_of"]
 
 Bool = npt.NDArray[np.bool_]
 
@@ -45,6 +45,33 @@ class Selection:
     def ranks(self, ids: Int64) -> Int64:
         """Return the rows of chosen ids."""
         return self.rank[ids - self.base].astype(np.int64)
+
+
+@dataclass(frozen=True)
+class Picks:
+    """Where the chosen series stand in several layouts."""
+
+    numbers: Int64
+    """[L] the layouts, ascending."""
+    widths: Int64
+    """[L] how many series each has."""
+    owners: Int64
+    """[P] which of the layouts, ascending."""
+    positions: Int64
+    """[P] where in that layout, ascending within it."""
+    ranks: Int64
+    """[P] row of the series in the selection's `labels`."""
+
+    def holding(self) -> set[int]:
+        """Return the numbers of the layouts that have chosen series."""
+        return set(self.numbers[np.unique(self.owners)].tolist())
+
+    def doubled(self) -> set[int]:
+        """Return the numbers of the layouts in which a chosen series stands more than once."""
+        order = np.lexsort((self.ranks, self.owners))
+        owners, ranks = self.owners[order], self.ranks[order]
+        same = (owners[1:] == owners[:-1]) & (ranks[1:] == ranks[:-1])
+        return set(self.numbers[np.unique(owners[1:][same])].tolist())
 
 
 def selection_of(labels: tuple[Labels, ...], ids: Int64) -> Selection:
