@@ -77,6 +77,8 @@ class State:
     """How often something was sealed, merged or retired (moves.py)."""
     upkeep: int
     """How often this process retired something."""
+    folded: int
+    """Highest id of a row that was folded into another (folder.py)."""
 
 
 @dataclass(slots=True)

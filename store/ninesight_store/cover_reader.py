@@ -14,6 +14,7 @@ from ninesight_store.contract import Int64, Matcher
 from ninesight_store.cover import Cover, CoverCache, Kept, State
 from ninesight_store.damage import DamageLog
 from ninesight_store.database import Database
+from ninesight_store.folder import FOLDED
 from ninesight_store.hot_reader import HotMeta, PointPool
 from ninesight_store.matchers import compile_matchers
 from ninesight_store.moves import MOVES, Moves
@@ -30,7 +31,8 @@ __all__ = ["CoverReader", "Keeping"]
 # As plain SQL: every query asks this, and two look-ups of a highest key cost microseconds.
 _SELECT_STATE = (
     f"SELECT (SELECT max(id) FROM {hot.name}), "  # noqa: S608 - our own names
-    f"(SELECT value FROM {info.name} WHERE key = '{MOVES}')"
+    f"(SELECT value FROM {info.name} WHERE key = '{MOVES}'), "
+    f"(SELECT value FROM {info.name} WHERE key = '{FOLDED}')"
 )
 
 
@@ -79,8 +81,8 @@ class CoverReader:
             known = self._reader.known(connection)
             over = _aligned(span, _live_from(connection)) if kept is None else kept.cover.span
             selection = known.series.selection(matchers, hours_of(over))
-            hot_last, moves = connection.exec_driver_sql(_SELECT_STATE).one()
-            state = State(hot_last or 0, moves or 0, upkeep)
+            hot_last, moves, folded = connection.exec_driver_sql(_SELECT_STATE).one()
+            state = State(hot_last or 0, moves or 0, upkeep, folded or 0)
             cover = None if kept is None else self._refreshed(connection, known, selection, kept, state)
             refreshed = kept if cover is not None else None
             if cover is None:
@@ -114,6 +116,9 @@ class CoverReader:
         if before.upkeep != state.upkeep or not np.array_equal(kept.ids, selection.ids):
             return None
         if not self._moves.lead(before.moves, state.moves, before.hot_last):
+            return None
+        if before.folded != state.folded > before.hot_last:
+            # A row that was not seen yet may hold samples of one that was.
             return None
         if state.hot_last <= before.hot_last:
             return kept.cover

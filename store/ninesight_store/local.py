@@ -32,11 +32,12 @@ from ninesight_store.cover_reader import CoverReader, Keeping
 from ninesight_store.damage import Damage, DamageLog
 from ninesight_store.database import Database
 from ninesight_store.errors import FullError
+from ninesight_store.folder import Folder
 from ninesight_store.index_snapshot import packed
 from ninesight_store.index_table import write_index
 from ninesight_store.merger import Merger
 from ninesight_store.reader import Reader
-from ninesight_store.reports import MergeReport, RetainReport, SealReport, StoreStat
+from ninesight_store.reports import FoldReport, MergeReport, RetainReport, SealReport, StoreStat
 from ninesight_store.retention import Retention
 from ninesight_store.rollup import ROLLUP_COLUMNS, Rollup
 from ninesight_store.rollup_reader import RollupReader
@@ -92,6 +93,7 @@ class LocalStore:
         upkeep = (self._database, self._catalog, self._writer, self.settings, self._damage)
         self._sealer, self._merger = Sealer(*upkeep), Merger(*upkeep)
         self._retention = Retention(*upkeep)
+        self._folder = Folder(self._database, self._catalog, self._writer, self._damage)
         self._upkeep = threading.Lock()
         self._index_kept: tuple[object, ...] = ()
 
@@ -157,6 +159,18 @@ class LocalStore:
     def seal(self, now_ms: int | None = None) -> SealReport:
         """Compress the hours that are closed at `now_ms`. Raises RetryableError."""
         return self._sealed(lambda: self._sealer.seal(self._at(now_ms)))
+
+    def fold(self, *, fresh: bool = False) -> FoldReport:
+        """Join small rows of the same series: those that were there at the call before, with `fresh` all.
+
+        Cheap where nothing is due; `Maintenance` calls it at every turn. Raises RetryableError; what was folded stays.
+        """
+        with self._upkeep:
+            report = self._folder.fold(fresh=fresh)
+        self._counters.add("rows_folded", report.rows_before - report.rows_after)
+        self._counters.add("samples_folded", report.samples)
+        self._counters.add("conflicts", report.conflicts)
+        return report
 
     def relieve(self) -> SealReport:
         """Seal what small batches filled with rows, and drop the oldest hours if the size asks for it.

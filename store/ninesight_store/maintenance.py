@@ -1,4 +1,4 @@
-"""`Maintenance`: a thread that seals, merges, drops and keeps the index in the background, in one process at a time.
+"""`Maintenance`: a thread that folds, seals, merges, drops and keeps the index in the background, in one process at a time.
 
 Errors never end it: they are counted and shown, and the work is tried again at the next turn. Sealing runs
 once an hour, not every turn, so that late samples gather before they become chunks.
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ninesight_store.config import HOUR_MS, StoreSettings
-from ninesight_store.reports import MergeReport, RetainReport, SealReport
+from ninesight_store.reports import FoldReport, MergeReport, RetainReport, SealReport
 
 __all__ = ["Maintained", "Maintenance", "MaintenanceStat"]
 
@@ -37,6 +37,9 @@ class Maintained(Protocol):
     def maintaining(self) -> AbstractContextManager[bool]:
         """Tell whether this process may work now, for the length of the block."""
 
+    def fold(self, *, fresh: bool = False) -> FoldReport:
+        """Join small rows."""
+
     def relieve(self) -> SealReport:
         """Do what cannot wait for the end of an hour."""
 
@@ -56,6 +59,8 @@ class MaintenanceStat:
     last_error: str = ""
     sealed_samples: int = 0
     retired_samples: int = 0
+    folded_rows: int = 0
+    """Hot rows fewer by folding."""
 
 
 class Maintenance:
@@ -91,13 +96,13 @@ class Maintenance:
     def turn(self) -> None:
         """Do what is due now. Never raises."""
         now_ms = self._store.now_ms()
-        sealed = retired = 0
+        sealed = retired = folded = 0
         error = ""
         try:
             with self._store.maintaining() as elected:
                 # Another process is at it: look again at the next turn, in case it dies.
                 if elected:
-                    sealed, retired = self._work(now_ms)
+                    sealed, retired, folded = self._work(now_ms)
                     self._keep()
         except Exception as caught:
             error = f"{type(caught).__name__}: {caught}"
@@ -109,9 +114,10 @@ class Maintenance:
             error or before.last_error,
             before.sealed_samples + sealed,
             before.retired_samples + retired,
+            before.folded_rows + folded,
         )
 
-    def _work(self, now_ms: int) -> tuple[int, int]:
+    def _work(self, now_ms: int) -> tuple[int, int, int]:
         sealed = retired = 0
         hour = (now_ms - self._store.settings.seal_after_ms) // HOUR_MS
         if hour != self._sealed_hour:
@@ -119,7 +125,9 @@ class Maintenance:
             self._store.merge(now_ms)
             retired = self._store.retain(now_ms).samples
             self._sealed_hour = hour
-        return sealed + self._store.relieve().samples, retired
+        folded = self._store.fold()
+        sealed += self._store.relieve().samples
+        return sealed, retired, folded.rows_before - folded.rows_after
 
     def _keep(self) -> None:
         if self._index_hour != self._sealed_hour:

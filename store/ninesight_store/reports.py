@@ -5,7 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-__all__ = ["MergeReport", "RetainReport", "SealReport", "StoreStat"]
+__all__ = ["FoldReport", "MergeReport", "RetainReport", "SealReport", "StoreStat"]
+
+
+@dataclass(frozen=True)
+class FoldReport:
+    """One run of `fold`."""
+
+    rows_before: int = 0
+    rows_after: int = 0
+    samples: int = 0
+    """Samples and histogram points that were written anew."""
+    conflicts: int = 0
+    """Steps given up because another process had changed the same rows; nothing is lost."""
+    rows_waiting: int = 0
+    """Rows left for the next run, because one run does not do more."""
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,8 @@ A hot row or hourly chunk never crosses an hour, so an hour can be sealed whatev
 Version 2 added the checksums (checks.py). They are NULL in what version 1 wrote: read, but not checked.
 Version 3 added start timestamps (starts.py), NULL where there are none, and exemplars.
 Version 4 added the kept index (index_table.py), empty until maintenance keeps it.
-Version 5 added rollups (rollup_row.py); older chunks have none until they are merged.
+Version 5 added rollups (rollup_row.py), older chunks have none until they are merged; and rows that hold several
+batches (hot.py).
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ __all__ = [
     "APPLICATION_ID",
     "CHECKSUMS_FROM",
     "FLOATS",
+    "FOLDS_FROM",
     "FORMAT_VERSION",
     "INDEX_FROM",
     "INFO_KEYS",
@@ -59,6 +61,8 @@ INDEX_FROM = 4
 """The first format version with a kept index."""
 ROLLUPS_FROM = 5
 """The first format version with rollups."""
+FOLDS_FROM = 5
+"""The first format version in which a hot row may hold several batches."""
 VERSION_TABLE = "store_version"
 """Alembic's record of the step that these tables are at (migrations/)."""
 APPLICATION_ID = 0x6E696E65

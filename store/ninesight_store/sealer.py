@@ -8,6 +8,7 @@ over the chunk when both are read. Rows never cross an hour, so hours are indepe
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -30,11 +31,21 @@ from ninesight_store.schema import FLOATS, POINTS, chunks, hot, rollups
 from ninesight_store.selection import Selection, selection_of
 from ninesight_store.writer import Writer
 
-__all__ = ["POINT_COST", "ConflictError", "Sealer", "delete_chunks", "everything", "insert_chunks"]
+__all__ = [
+    "POINT_COST",
+    "ConflictError",
+    "Sealer",
+    "delete_chunks",
+    "everything",
+    "insert_chunks",
+    "take_rows",
+]
 
 POINT_COST = 16
 """A histogram point weighs about this many samples in memory."""
 _DELETE_MAX = 500
+_FOLDED_MAX = 32
+"""Rows of one layout and hour that folding may leave: some of each size class, and the newest."""
 
 
 class ConflictError(Exception):
@@ -45,7 +56,7 @@ class ConflictError(Exception):
 class _Step:
     """A part of one hour that is sealed in one transaction."""
 
-    ids: list[int]
+    rows: list[HotMeta]
     samples: int
     drafts: list[ChunkDraft]
 
@@ -74,23 +85,31 @@ class Sealer:
         return self._seal(hours)
 
     def seal_crowded(self) -> SealReport:
-        """Seal the rows of every hour that has more than `hot_rows_max`, closed or not. Raises RetryableError."""
+        """Seal the rows of every hour that has more than `hot_rows_max`, closed or not. Raises RetryableError.
+
+        Of a layout that comes again only what folding leaves beyond a few rows counts.
+        """
+        crowds: Counter[int] = Counter()
         with self._database.reading() as connection:
-            count = sa.func.count()
-            query = sa.select(hot.c.hour).group_by(hot.c.hour).having(count > self._settings.hot_rows_max)
-            hours = sorted(connection.execute(query).scalars())
-        return self._seal(hours)
+            known = self._catalog.refresh(connection).layouts
+            query = sa.select(hot.c.hour, hot.c.layout_id, sa.func.count(), sa.func.sum(hot.c.count))
+            for hour, number, rows, samples in connection.execute(
+                query.group_by(hot.c.hour, hot.c.layout_id)
+            ):
+                again = number in known and int(samples) >= 2 * len(known[number].ids)
+                crowds[hour] += max(0, rows - _FOLDED_MAX) if again else rows
+        return self._seal(sorted(hour for hour, rows in crowds.items() if rows > self._settings.hot_rows_max))
 
     def _seal(self, hours: Sequence[int]) -> SealReport:
         rows = samples = made = size = conflicts = 0
         for hour in hours:
             while (step := self._step(hour)) is not None:
                 try:
-                    self._writer.move(_Replacement(step), max(step.ids))
+                    self._writer.move(_Replacement(step), max(row.id for row in step.rows))
                 except ConflictError:
                     conflicts += 1
                     break
-                rows, samples, made = rows + len(step.ids), samples + step.samples, made + len(step.drafts)
+                rows, samples, made = rows + len(step.rows), samples + step.samples, made + len(step.drafts)
                 size += sum(len(draft.data) for draft in step.drafts)
         return SealReport(len(hours), rows, samples, made, size, conflicts)
 
@@ -99,7 +118,7 @@ class Sealer:
 
         A damaged row stays as it is: what a later version or a backup may still save is never deleted.
         """
-        while (step := self._attempt(hour)) is not None and not step.ids:
+        while (step := self._attempt(hour)) is not None and not step.rows:
             pass
         return step
 
@@ -121,8 +140,8 @@ class Sealer:
         last = self._settings.merge_hours < 2
         drafts = encode_kinds(ids, floats, points, pool.all(), self._settings, rollups=last)
         damaged = self._damage.ids(HOT)
-        numbers = [meta.id for part in metas.values() for meta in part if meta.id not in damaged]
-        return _Step(numbers, len(floats.timestamps) + len(points.timestamps), drafts)
+        rows = [meta for part in metas.values() for meta in part if meta.id not in damaged]
+        return _Step(rows, len(floats.timestamps) + len(points.timestamps), drafts)
 
     def _oldest(self, connection: sa.Connection, known: Known, hour: int) -> dict[int, list[HotMeta]]:
         budget = self._settings.seal_samples_max
@@ -151,14 +170,20 @@ class _Replacement:
         self._step = step
 
     def __call__(self, connection: sa.Connection, registry: Registry) -> None:
-        deleted = 0
-        ids = self._step.ids
-        for at in range(0, len(ids), _DELETE_MAX):
-            query = sa.delete(hot).where(hot.c.id.in_(ids[at : at + _DELETE_MAX]))
-            deleted += connection.execute(query).rowcount
-        if deleted != len(ids):
-            raise ConflictError(f"{len(ids) - deleted} rows were sealed by another process")
+        take_rows(connection, self._step.rows)
         insert_chunks(connection, self._step.drafts, registry, level=0)
+
+
+def take_rows(connection: sa.Connection, rows: Sequence[HotMeta]) -> None:
+    """Delete hot rows. Raises ConflictError if one of them is gone, or is not what was read: a folded row only grows."""
+    for at in range(0, len(rows), _DELETE_MAX):
+        part = rows[at : at + _DELETE_MAX]
+        those = hot.c.id.in_([row.id for row in part])
+        query = sa.select(sa.func.count(), sa.func.coalesce(sa.func.sum(hot.c.count), 0)).where(those)
+        found, samples = connection.execute(query).one()
+        if (int(found), int(samples)) != (len(part), sum(row.count for row in part)):
+            raise ConflictError(f"of {len(part)} rows some were sealed or folded by another process")
+        connection.execute(sa.delete(hot).where(those))
 
 
 def everything(ids: Int64) -> Selection:

@@ -119,6 +119,8 @@ class Child:
                 restore(self.folder / f"backup-{step.number}.db", target)
         elif step.verb == "keep":
             store.keep_index()
+        elif step.verb == "fold":
+            store.fold(fresh=True)
         else:
             getattr(store, step.verb)(step.at_ms)
 

@@ -1,7 +1,7 @@
 """Readers beside a writer: what each of them may see at any moment, and a process that looks.
 
     races.py PATH COUNTERS SEED read     reads until the writer has ended; prints how many answers were right
-    races.py PATH COUNTERS SEED upkeep   seals, merges and drops until the writer has ended, or until it is killed
+    races.py PATH COUNTERS SEED upkeep   folds, seals, merges and drops until the writer has ended, or until it is killed
 
 A plan is a list of batches and a list of questions. The answers after each batch come from the `MemoryStore`. The
 writer counts in shared memory which batches it began and which are acknowledged; an answer is right if it is the
@@ -118,10 +118,11 @@ def look(store, plan, counters, reader, dice):
 
 
 def upkeep(store, plan, counters):
-    """Seal, merge, retain and keep the index without a pause until the writer has ended."""
+    """Fold, seal, merge, retain and keep the index without a pause until the writer has ended."""
     while not counters.ended:
         counters[TURNS] += 1
         at_ms = plan.times[max(0, counters[DONE] - 1)] + HOUR_MS
+        store.fold(fresh=True)
         store.seal(at_ms)
         store.merge(at_ms)
         store.retain(RETAIN_AT)

@@ -1,4 +1,4 @@
-"""Real processes: one reads while another writes; a writer is killed at any moment and nothing acknowledged is lost."""
+"""Real processes: one reads while another writes and folds; a writer is killed at any moment and nothing acknowledged is lost."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def acknowledged_by(process, wait_s):
 
 @pytest.mark.parametrize("seal_every", [0, 15])
 def test_a_killed_writer_loses_nothing_it_acknowledged(url, seal_every):
-    """kill -9 during ingest, sealing and merging: reopened, every acknowledged sample is there, bit by bit."""
+    """kill -9 during ingest, folding, sealing and merging: reopened, every acknowledged sample is there, bit by bit."""
     seed = int(os.environ.get("NINESIGHT_STORE_SEED", "20261123"))
     dice = random.Random(seed + seal_every)
     done = 0
@@ -121,6 +121,7 @@ def test_two_processes_write_and_a_third_seals(url):
         writers = [start(url, first, 100) for first in (0, 100)]
         try:
             while any(writer.poll() is None for writer in writers):
+                store.fold(fresh=True)
                 store.seal(300 * 60_000)
                 for writer in writers:
                     if select.select([writer.stdout], [], [], 0.01)[0]:

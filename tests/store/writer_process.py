@@ -29,6 +29,8 @@ def main():
         for tick in range(first, first + count):
             store.write(tick_of(tick))
             os.write(1, b"%d\n" % tick)
+            if seal_every and tick % 5 == 0:
+                store.fold(fresh=True)
             if seal_every and tick % seal_every == 0:
                 store.seal(tick * 60_000)
                 store.merge(tick * 60_000)
