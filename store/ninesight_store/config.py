@@ -38,7 +38,8 @@ class StoreSettings:
     late_ms_max: int | None = None
     """A sample older than this when it arrives is refused (LateError). None: nothing is refused for its age."""
     hot_rows_max: int = 5000
-    """An hour with more rows than this is sealed before it ends, so that small batches do not slow reads."""
+    """An hour with more rows than this is sealed before it ends, so that small batches do not slow reads. Rows that
+    folding joins, because the same series come again and again, do not count."""
     busy_timeout_ms: int = 5000
     """How long a write waits for another process before it is a RetryableError."""
     size_bytes_max: int = 0
