@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ninesight.contract import Family, HistogramPoint, Kind, Snapshot
-from ninesight.delta import Deltas
+from ninesight.delta import Delivered, Deltas
 from ninesight.errors import PermanentError, RetryableError
 from ninesight.forks import importing
 from ninesight.gen_ai import gen_ai_families
@@ -27,7 +27,7 @@ __all__ = ["OtlpExporter", "metrics_data"]
 class OtlpExporter:
     """Exports snapshots to one endpoint. Each attempt, with its few retries, ends within `timeout_s`.
 
-    What the receiver refuses of a push that it takes is told to `rejections`.
+    What the receiver refuses of a push that it takes is told to `rejections`; deltas begin at what was `delivered`.
     """
 
     def __init__(
@@ -39,11 +39,12 @@ class OtlpExporter:
         protocol: str = "http/protobuf",
         temporality: str = "cumulative",
         rejections: Rejections | None = None,
+        delivered: Delivered | None = None,
     ) -> None:
         self._endpoint = endpoint
         self._headers = dict(headers)
         self._timeout_s = timeout_s
-        self._deltas = Deltas() if temporality == "delta" else None
+        self._deltas = Deltas(delivered) if temporality == "delta" else None
         self._grpc = (
             GrpcSender(endpoint, headers=headers, timeout_s=timeout_s) if protocol == "grpc" else None
         )

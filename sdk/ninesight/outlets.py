@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from ninesight.config import SdkConfig, otlp_url
 from ninesight.contract import Exporter, Snapshot
+from ninesight.delta import Delivered
 from ninesight.errors import ExportError, PermanentError
 from ninesight.faults import Faults
 from ninesight.forks import importing
@@ -30,11 +31,16 @@ class Outlets:
     """The user's own exporter, or OTLP, for metrics; OTLP for traces."""
 
     def __init__(
-        self, config: SdkConfig, own: Exporter | None, faults: Faults, rejections: Rejections
+        self,
+        config: SdkConfig,
+        own: Exporter | None,
+        faults: Faults,
+        rejections: Rejections,
+        delivered: Delivered,
     ) -> None:
         self._faults = faults
         self._own = own
-        self.metrics: Exporter | None = own or _metrics_of(config, rejections)
+        self.metrics: Exporter | None = own or _metrics_of(config, rejections, delivered)
         self.spans: OtlpSpans | None = _spans_of(config, rejections)
 
     @property
@@ -89,7 +95,7 @@ class Outlets:
             self._faults.internal(f"exporting {what}", error)
 
 
-def _metrics_of(config: SdkConfig, rejections: Rejections) -> Exporter | None:
+def _metrics_of(config: SdkConfig, rejections: Rejections, delivered: Delivered) -> Exporter | None:
     if config.otlp_endpoint is None:
         return None
     with importing():
@@ -102,6 +108,7 @@ def _metrics_of(config: SdkConfig, rejections: Rejections) -> Exporter | None:
         protocol=config.otlp_protocol,
         temporality=config.otlp_temporality,
         rejections=rejections,
+        delivered=delivered,
     )
 
 

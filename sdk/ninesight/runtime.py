@@ -20,6 +20,7 @@ from ninesight.aggregate import Aggregator
 from ninesight.background import Periodic
 from ninesight.config import SdkConfig, config_from, usable_config
 from ninesight.contract import Exporter, Family, Kind, NumberPoint, Snapshot, Stats
+from ninesight.delta import Deliveries
 from ninesight.errors import ConfigError
 from ninesight.faults import Faults
 from ninesight.forks import importing
@@ -73,6 +74,7 @@ class Runtime:
         self._rhythm = Rhythm()
         self._trace_counts = TraceCounts()
         self._rejections = Rejections()
+        self._deliveries = Deliveries(self._sharing)
         self._exports = 0
         self._export_failures = 0
         self._export_ok = True
@@ -148,7 +150,9 @@ class Runtime:
         with self._lock:
             if not self.enabled or self._aggregation is not None:
                 return
-            self._outlets = Outlets(self.config, self._own_exporter, self.faults, self._rejections)
+            self._outlets = Outlets(
+                self.config, self._own_exporter, self.faults, self._rejections, self._deliveries
+            )
             self._aggregation = Periodic(
                 "ninesight-aggregation", self._aggregate, interval_s=INTERVAL_S_MIN, faults=self.faults
             )

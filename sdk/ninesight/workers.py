@@ -6,6 +6,7 @@
       worker-<id>.lock        held for life by its worker; free means the worker is dead
       worker-<id>.json        that worker's totals, replaced whole by rename
       retired.json            counters and histograms of the dead, and the ids of the last that were added
+      delivered.json          with delta temporality: the totals as they were pushed last, whoever pushed
 
 A worker writes only its own file, so nobody waits for anybody. A dead worker's file is added to
 `retired.json` once: the ids written with the sum say what is in it, should the folder itself be
@@ -73,6 +74,7 @@ class Workers:
         self._handles = Handles()
         self._alive: int | None = None
         self._elected: int | None = None
+        self._delivered: Snapshot | None = None
         self._busy = False
         self._due_s = 0.0
         self._version = -1
@@ -119,9 +121,25 @@ class Workers:
                 try:
                     self._folder.mkdir(parents=True, exist_ok=True)
                     self._elected = self._handles.hold(self._folder / "export.lock")
+                    if self._elected is not None:
+                        # Another may have pushed before: its deltas are not ours to send again.
+                        self._delivered = self._read_delivered()
                 except OSError as error:
                     self._faults.internal("electing who pushes", error)
             return self._elected is not None
+
+    def delivered(self) -> Snapshot | None:
+        """Return the totals as they were pushed last by whoever pushed; for the elected one."""
+        return self._delivered
+
+    def note_delivered(self, snapshot: Snapshot) -> None:
+        """Keep the totals that were pushed, for whoever pushes next. For the elected one."""
+        with self._lock:
+            self._delivered = counts_only(snapshot)
+            try:
+                self._replace("delivered", encode(self._delivered))
+            except OSError as error:
+                self._faults.internal("writing what was pushed to multiprocess_dir", error)
 
     def resign(self) -> None:
         """Let another worker push."""
@@ -194,6 +212,11 @@ class Workers:
         handle = self._handles.hold(lock)
         self._handles.close(handle)
         return handle is not None
+
+    def _read_delivered(self) -> Snapshot | None:
+        path = self._folder / "delivered.json"
+        found = self._read(path) if path.exists() else None
+        return None if found is None else found[0]
 
     def _read(self, path: Path) -> tuple[Snapshot, list[str]] | None:
         try:
