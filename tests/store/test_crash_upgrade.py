@@ -7,11 +7,14 @@ For files `test_crash.py` does the same: odd seeds begin with a file of format 1
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import os
 import random
+import time
 from pathlib import Path
 
+import psycopg
 import pytest
 import sqlalchemy as sa
 from ninesight_store import LocalStore, verify
@@ -60,6 +63,20 @@ def content_of(url, *, read_only):
 
 def copy_of(postgres, base):
     return postgres.url(template=sa.make_url(base).database)
+
+
+def answers(server):
+    with contextlib.suppress(psycopg.OperationalError):
+        server.connect("postgres").close()
+        return True
+    return False
+
+
+def wait_until(condition, what):
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline, f"{what} did not come"
+        time.sleep(0.02)
 
 
 def points(messages, dice):
@@ -114,4 +131,6 @@ def test_a_server_killed_in_an_upgrade_comes_back_whole(host, postgres, tmp_path
             fault = {"step": "open", "kind": kind, "at": at}
             answer = host.run(url, history, 0, 0, fault=fault, server=postgres.process.pid)
             assert answer["killed"], (at, kind, answer)
+            # Killed at the last message, it may not be back yet.
+            wait_until(lambda: answers(postgres), what="the server being back")
             assert check(url, version, before) == FORMAT_VERSION, "it was tried until it was done"
