@@ -16,13 +16,11 @@ LACKING = {
     "executable": lambda: needs.executable("no-such-component", "no-such-program"),
     "package": lambda: needs.package("no_such_package", "pip install it"),
     "module of a package": lambda: needs.package("email.no_such_module"),
-    "condition": lambda: needs.given([], "no files are there"),
 }
 REASONS = {
     "executable": "no-such-component is not installed (looked for no-such-program)",
     "package": "no_such_package is not installed: pip install it",
     "module of a package": "email.no_such_module is not installed",
-    "condition": "no files are there",
 }
 
 
@@ -44,6 +42,14 @@ def test_what_is_missing_fails_with_its_reason_where_it_is_required(monkeypatch,
     reason = f"^NINESIGHT_REQUIRE_REAL=1, but {re.escape(REASONS[kind])}$"
     with pytest.raises(pytest.fail.Exception, match=reason):
         LACKING[kind]()
+
+
+@pytest.mark.parametrize("required", ["", "1"])
+def test_what_nobody_can_install_is_a_skip_everywhere(monkeypatch, required):
+    """A kernel without a feature, a checkout without the folder beside it."""
+    monkeypatch.setenv("NINESIGHT_REQUIRE_REAL", required)
+    with pytest.raises(pytest.skip.Exception, match="^no files are there$"):
+        needs.given([], "no files are there")
 
 
 @pytest.mark.parametrize("required", ["", "1"])
