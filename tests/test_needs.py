@@ -48,7 +48,7 @@ def test_what_is_missing_fails_with_its_reason_where_it_is_required(monkeypatch,
 def test_what_nobody_can_install_is_a_skip_everywhere(monkeypatch, required):
     """A kernel without a feature, a checkout without the folder beside it."""
     monkeypatch.setenv("NINESIGHT_REQUIRE_REAL", required)
-    with pytest.raises(pytest.skip.Exception, match="^no files are there$"):
+    with pytest.raises(pytest.skip.Exception, match=r"^no files are there$"):
         needs.given([], "no files are there")
 
 
