@@ -175,6 +175,8 @@ def stage(name: str) -> Stage:
             return stage
         stage.series = entry[0].series
         latest = entry[1]
+    if not _BUFFERS.slots_of:
+        return stage
     for slot in _BUFFERS.slots_of.get(get_ident(), ()):
         start = slot.start
         if start is not None and latest <= start:

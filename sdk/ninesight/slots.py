@@ -165,7 +165,7 @@ class Buffers:
         self.local = threading.local()
         """`life`: of the calling thread, once it has a buffer."""
         self.slots_of: dict[int, list[Slot]] = {}
-        """By the number of their thread, of those that live."""
+        """By the number of their thread, of those that live; empty while nobody makes plain calls."""
         self.lanes: dict[ModelSeries, Lane] = {}
         self.flights = Flights()
         """Running calls that are no objects, and not plain ones."""
@@ -205,7 +205,6 @@ class Buffers:
             buffer = ThreadBuffer(self._share(len(self.threads) + 1))
             life = _Life(buffer)
             buffer.follow(life, self._ended(get_ident(), buffer.slots, self.slots_of))
-            self.slots_of[get_ident()] = buffer.slots
             self.local.life = life
             self.threads.append(buffer)
             self._on_use()
@@ -222,6 +221,7 @@ class Buffers:
         slot = Slot(point, buffer.limit, FAR if self.keeper is None else self.keeper.next_gap())
         buffer.slots.append(slot)
         point.slots[get_ident()] = slot
+        self.slots_of[get_ident()] = buffer.slots
         return slot
 
     def lane(self, series: ModelSeries) -> Lane:
