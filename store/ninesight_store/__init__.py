@@ -42,7 +42,7 @@ from ninesight_store.errors import (
 )
 from ninesight_store.memory import MemoryStore
 from ninesight_store.progress import Progress
-from ninesight_store.reports import FoldReport, MergeReport, RetainReport, SealReport, StoreStat
+from ninesight_store.reports import FillReport, FoldReport, MergeReport, RetainReport, SealReport, StoreStat
 from ninesight_store.rollup import ROLLUP_COLUMNS, ROLLUP_MS, FloatBins, Rollup, rollup_of
 from ninesight_store.sheets import FAR_FUTURE, Sheet
 
@@ -69,6 +69,7 @@ __all__ = [
     "ExemplarColumns",
     "ExportFormat",
     "ExportReport",
+    "FillReport",
     "FloatBins",
     "FoldReport",
     "FullError",

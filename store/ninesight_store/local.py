@@ -37,9 +37,10 @@ from ninesight_store.index_snapshot import packed
 from ninesight_store.index_table import write_index
 from ninesight_store.merger import Merger
 from ninesight_store.reader import Reader
-from ninesight_store.reports import FoldReport, MergeReport, RetainReport, SealReport, StoreStat
+from ninesight_store.reports import FillReport, FoldReport, MergeReport, RetainReport, SealReport, StoreStat
 from ninesight_store.retention import Retention
 from ninesight_store.rollup import ROLLUP_COLUMNS, Rollup
+from ninesight_store.rollup_filler import RollupFiller
 from ninesight_store.rollup_reader import RollupReader
 from ninesight_store.row_cache import RowCache
 from ninesight_store.schema import metadata
@@ -92,7 +93,7 @@ class LocalStore:
         self._rollups = RollupReader(self._database, self._reader, kept, self._damage)
         upkeep = (self._database, self._catalog, self._writer, self.settings, self._damage)
         self._sealer, self._merger = Sealer(*upkeep), Merger(*upkeep)
-        self._retention = Retention(*upkeep)
+        self._retention, self._filler = Retention(*upkeep), RollupFiller(*upkeep)
         self._folder = Folder(self._database, self._catalog, self._writer, self._damage)
         self._upkeep = threading.Lock()
         self._index_kept: tuple[object, ...] = ()
@@ -209,6 +210,13 @@ class LocalStore:
                 self._retention.drop_unused()
         self._counters.add("chunks_merged", report.chunks_before)
         self._counters.add("conflicts", report.conflicts)
+        return report
+
+    def fill_rollups(self, now_ms: int | None = None) -> FillReport:
+        """Add rollups to some of the chunks that an older format left without; bounded. Raises RetryableError."""
+        with self._upkeep:
+            report = self._filler.fill(self._at(now_ms))
+        self._counters.add("rollups_filled", report.rollups)
         return report
 
     def retain(self, now_ms: int | None = None) -> RetainReport:

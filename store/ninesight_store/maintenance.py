@@ -1,4 +1,4 @@
-"""`Maintenance`: a thread that folds, seals, merges, drops and keeps the index in the background, in one process at a time.
+"""`Maintenance`: a thread that folds, seals, merges, drops, keeps the index and fills rollups in, one process at a time.
 
 Errors never end it: they are counted and shown, and the work is tried again at the next turn. Sealing runs
 once an hour, not every turn, so that late samples gather before they become chunks.
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ninesight_store.config import HOUR_MS, StoreSettings
-from ninesight_store.reports import FoldReport, MergeReport, RetainReport, SealReport
+from ninesight_store.reports import FillReport, FoldReport, MergeReport, RetainReport, SealReport
 
 __all__ = ["Maintained", "Maintenance", "MaintenanceStat"]
 
@@ -48,6 +48,9 @@ class Maintained(Protocol):
 
     def keep_index(self) -> bool:
         """Keep what the next opening need not build."""
+
+    def fill_rollups(self, now_ms: int | None = None) -> FillReport:
+        """Sum up some of what was never summed up."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +107,7 @@ class Maintenance:
                 if elected:
                     sealed, retired, folded = self._work(now_ms)
                     self._keep()
+                    self._store.fill_rollups(now_ms)
         except Exception as caught:
             error = f"{type(caught).__name__}: {caught}"
             _log.warning("store maintenance will try again in %.0f s: %s", self._interval_s, error)

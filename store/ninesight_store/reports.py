@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-__all__ = ["FoldReport", "MergeReport", "RetainReport", "SealReport", "StoreStat"]
+__all__ = ["FillReport", "FoldReport", "MergeReport", "RetainReport", "SealReport", "StoreStat"]
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,18 @@ class MergeReport:
     """Compressed bytes of the merged chunks."""
     conflicts: int = 0
     """Steps given up because another process had changed the same chunks; nothing is lost."""
+
+
+@dataclass(frozen=True)
+class FillReport:
+    """One run of `fill_rollups`."""
+
+    rollups: int = 0
+    """Chunks that have a rollup now."""
+    samples: int = 0
+    """Samples and histogram points read for it."""
+    done: bool = False
+    """Whether no chunk is left that is worth one; until the next hour nothing is looked at."""
 
 
 @dataclass(frozen=True)

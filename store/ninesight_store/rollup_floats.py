@@ -65,7 +65,7 @@ def encode_rollup(stamps: Int64, values: Float64, level: int) -> RollupDraft | N
     """Return the rollup of series [R, N] that share their timestamps; None where it is not worth it."""
     bins = _bins_of(stamps)
     count = bins.times.shape[1]
-    if not worth_it(len(stamps), count, int(stamps[-1] - stamps[0])):
+    if not worth_it(len(stamps), len(values), count, int(stamps[-1] - stamps[0])):
         return None
     kept = np.ones(len(values), np.bool_)
     first, last, total = _reduced(values, bins, ("first", "last", "sum"))

@@ -43,7 +43,7 @@ Bool = npt.NDArray[np.bool_]
 def encode_kept(stamps: Int64, series: Sequence[HistogramColumns], level: int) -> RollupDraft | None:
     """Return the rollup of series whose points share their timestamps; None where it is not worth it."""
     begins = bin_begins(stamps)
-    if not worth_it(len(stamps), len(begins), int(stamps[-1] - stamps[0])):
+    if not worth_it(len(stamps), len(series), len(begins), int(stamps[-1] - stamps[0])):
         return None
     counts, times, weights = [], [], []
     kept: list[HistogramColumns] = []

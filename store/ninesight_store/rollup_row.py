@@ -23,7 +23,16 @@ from ninesight_store.contract import Int64
 from ninesight_store.errors import StoreFormatError
 from ninesight_store.rollup import ROLLUP_MS
 
-__all__ = ["BLOBS", "ChunkFacts", "RollupDraft", "RollupHead", "bin_begins", "sound_blobs", "worth_it"]
+__all__ = [
+    "BLOBS",
+    "SAMPLES_MIN",
+    "ChunkFacts",
+    "RollupDraft",
+    "RollupHead",
+    "bin_begins",
+    "sound_blobs",
+    "worth_it",
+]
 
 BLOBS = ("head", "ends", "lost", "sums", "spread")
 """The blobs of a row in the order of its columns: what is asked for most comes first."""
@@ -32,6 +41,8 @@ _FACTS = struct.Struct("<hhqqqq")
 _HEAD = struct.Struct("<BBHIII")
 _DENSE = 20
 """Samples that a bin must stand for at least; of fewer a rollup is hardly smaller than the chunk."""
+SAMPLES_MIN = 1000
+"""Samples of all series that a chunk with a rollup has at least; to read fewer costs next to nothing."""
 _SPAN_MAX = 2**32
 """Times in a head are uint32 milliseconds from the chunk's first sample."""
 
@@ -101,9 +112,9 @@ class RollupHead:
         return cls(form, width_ms, bins, series)
 
 
-def worth_it(samples: int, bins: int, span_ms: int) -> bool:
+def worth_it(samples: int, series: int, bins: int, span_ms: int) -> bool:
     """Whether a chunk with so many samples a series in so many bins gets a rollup."""
-    return samples >= _DENSE * bins and span_ms < _SPAN_MAX
+    return samples >= _DENSE * bins and samples * series >= SAMPLES_MIN and span_ms < _SPAN_MAX
 
 
 def bin_begins(stamps: Int64) -> Int64:

@@ -121,6 +121,8 @@ class Child:
             store.keep_index()
         elif step.verb == "fold":
             store.fold(fresh=True)
+        elif step.verb == "fill":
+            store.fill_rollups(step.at_ms)
         else:
             getattr(store, step.verb)(step.at_ms)
 

@@ -1,7 +1,7 @@
 """Histories: what a store lives through, drawn from a seed, and what must be in it after each step.
 
-A history is a list of steps (`write`, `group`, `fold`, `seal`, `merge`, `retain`, `keep`, `backup`, `restore`, `reopen`). Late,
-repeated and stale samples, NaN payloads, new series, histograms of several schemas and metadata are the rule.
+A history is a list of steps (`write`, `group`, `fold`, `seal`, `merge`, `retain`, `keep`, `fill`, `backup`, `restore`,
+`reopen`). Late, repeated and stale samples, NaN payloads, new series, histograms of several schemas and metadata are the rule.
 Weights are drawn too, so one seed hardly writes and another hardly does anything else (swarm testing). `Truth`
 replays the same steps on a `MemoryStore`. Every process draws the same history from the same seed.
 """
@@ -15,9 +15,15 @@ import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import ninesight_store.rollup_filler
+import ninesight_store.rollup_row
 import numpy as np
 from ninesight_store import Batch, LocalStore, MemoryStore, Metadata, SeriesTable, StoreSettings, labels_of
 from ninesight_store.testing import Point, batch_of, bits_of, exemplars_of
+
+# The chunks of histories are small: those that are worth a rollup shall be among them.
+ninesight_store.rollup_row._DENSE = 3
+ninesight_store.rollup_row.SAMPLES_MIN = ninesight_store.rollup_filler.SAMPLES_MIN = 20
 
 HOUR_MS = 3_600_000
 SETTINGS = StoreSettings(
@@ -63,6 +69,7 @@ class History:
             "merge": 3,
             "retain": 2,
             "keep": 2,
+            "fill": 2,
             "backup": 1,
             "restore": 1,
             "reopen": 2,

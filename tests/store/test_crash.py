@@ -1,7 +1,7 @@
 """kill -9 at every write point of the store: nothing acknowledged is lost, nothing is kept by halves.
 
 The faults fall where a process meets the kernel (faults.c): before, after and in the middle of each write, sync,
-truncation, link and unlink of ingest, group commit, metadata, folding, sealing, merging, retention, keeping the index, backup,
+truncation, link and unlink of ingest, group commit, metadata, folding, sealing, merging, filling rollups in, retention, keeping the index, backup,
 restore, reopening and the upgrade of an older file. What a crash may cost is written in `fault_world.check`: of the step that was under
 way all or nothing, of everything acknowledged before it nothing.
 

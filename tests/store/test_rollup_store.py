@@ -6,6 +6,7 @@ import os
 import random
 import sqlite3
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from ninesight_store import (
     Batch,
     HistogramColumns,
     LocalStore,
+    Maintenance,
     ResetHint,
     SeriesTable,
     StoreSettings,
@@ -293,3 +295,41 @@ def test_every_database_answers_from_rollups(url):
         assert report.rollups == 2
         store.retain(SETTINGS.retention_ms + 9 * HOUR_MS)
         assert store.stat().rollups == 0
+
+
+def test_maintenance_fills_in_what_older_formats_lack(path):
+    """Chunks without rollups get them a bounded number of samples at a time, the same as merging would have made."""
+    with sqlite3.connect(path) as raw:
+        before = raw.execute("SELECT * FROM store_rollups ORDER BY id").fetchall()
+        raw.execute("DELETE FROM store_rollups")
+    raw.close()
+    now_ms = 9 * HOUR_MS
+    with LocalStore(path, replace(SETTINGS, seal_samples_max=1), now_ms=lambda: now_ms) as store:
+        assert_rollup(store)
+        # A chunk a call: of any size, but only one.
+        reports = [store.fill_rollups() for _ in range(4)]
+        assert [report.rollups for report in reports] == [1, 1, 0, 0]
+        assert [report.done for report in reports] == [False, True, True, True]
+        assert store.stat().counters["rollups_filled"] == 2
+        assert_rollup(store)
+    with sqlite3.connect(path) as raw:
+        assert raw.execute("SELECT * FROM store_rollups ORDER BY id").fetchall() == before
+        raw.execute("DELETE FROM store_rollups WHERE id = (SELECT max(id) FROM store_rollups)")
+    raw.close()
+    with LocalStore(path, SETTINGS, now_ms=lambda: now_ms) as store:
+        maintenance = Maintenance(store)
+        maintenance.turn()
+        assert maintenance.stat().errors == 0
+        assert store.stat().rollups == 2
+    assert verify(path).sound
+
+
+def test_without_merging_sealing_sums_up(tmp_path):
+    """A store that leaves its hours alone has rollups of them at once."""
+    path = tmp_path / "store.db"
+    with LocalStore(path, replace(SETTINGS, merge_hours=0)) as store:
+        store.write(dense(1, 0, HOUR_MS, 10_000))
+        store.seal(HOUR_MS)
+        assert store.stat().rollups == 2
+        assert_rollup(store)
+    assert verify(path).sound
