@@ -202,6 +202,19 @@ def test_scattered_samples_lie_everywhere(tmp_path):
         assert (len(found.timestamps), len(found.histograms)) == (16, 11)
 
 
+def test_rolled_samples_are_read_as_bins(tmp_path):
+    """Whatever bins can answer is asked of them, in bins that are narrower than a window."""
+    commands = parse_script(SMALL)
+    with LocalStore(f"sqlite:///{tmp_path}/one.db") as store:
+        source = Rolled(store, BIN_MS)
+        settings = EngineSettings(rollups=Rollups.ALWAYS)
+        result = run_commands(commands, lambda source: LocalEngine(source, settings), lambda: source)
+        assert not result.failures
+        assert source.asked > 2
+        everything = source.rollup([], 0, 600_000, np.zeros(0, np.int64), ())
+        assert len(everything.bins) == 6 + 3
+
+
 def test_a_range_in_halves_is_asked_twice():
     """Steps are split without overlap; histograms and absent points keep their places."""
     spans = []
