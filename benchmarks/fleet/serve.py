@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 from pathlib import Path
 
-import uvicorn
 from ninesight_query import LocalEngine
 from ninesight_query.http import Direct, routes
 from ninesight_store import LocalStore
+from ninesight_suite.http_server import HttpServer
 from starlette.applications import Starlette
 
 
@@ -19,9 +20,7 @@ def main() -> None:
     api = routes(engine, now_ms=lambda: now_ms)
     # As `ninesight up` serves it.
     app = Direct(Starlette(routes=api), api)
-    uvicorn.run(
-        app, host="127.0.0.1", port=port, log_level="warning", access_log=False, timeout_keep_alive=600
-    )
+    HttpServer(app, keep_alive_s=600).serve_on(socket.create_server(("127.0.0.1", port)))
 
 
 if __name__ == "__main__":

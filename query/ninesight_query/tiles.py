@@ -20,9 +20,8 @@ T = TypeVar("T", np.float64, np.int64)
 
 SHARED_ROWS_MIN = 12
 PATTERN_ROUNDS_MAX = 3
-_ROWS_SEARCHED_MAX = 8
-_CELLS_COMPARED_MAX = 1 << 16
-"""Up to here comparing every time is faster than one search a row."""
+_CELLS_COMPARED_MAX = 1_000
+"""Cells a row, about, up to which comparing every time is faster than one search a row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +126,7 @@ def _counts(times: Int64, edges: Int64) -> Int64:
     if len(times) == 1:
         found: Int64 = times[0].searchsorted(edges, "right")[None, :]
         return found
-    if len(times) > _ROWS_SEARCHED_MAX and len(edges) == 1 and times.size <= _CELLS_COMPARED_MAX:
+    if len(edges) == 1 and times.size <= _CELLS_COMPARED_MAX * (len(times) - 1):
         return np.add.reduce(times <= edges[0], axis=1, dtype=np.int64, keepdims=True)
     out = np.empty((len(times), len(edges)), np.int64)
     for row, each in enumerate(times):

@@ -14,6 +14,8 @@ from typing import Any
 
 import uvicorn
 
+from ninesight_suite.one_write import OneWriteProtocol
+
 __all__ = ["HttpServer"]
 
 
@@ -24,15 +26,17 @@ CONNECTIONS_MAX = 512
 class HttpServer(uvicorn.Server):
     """One server on one listening socket, run in the main thread."""
 
-    def __init__(self, app: Any, *, lifespan: bool = False, drain_s: int = 5) -> None:
-        """`drain_s` is how long running requests get after the stop."""
+    def __init__(self, app: Any, *, lifespan: bool = False, drain_s: int = 5, keep_alive_s: int = 5) -> None:
+        """`drain_s` is how long running requests get after the stop, `keep_alive_s` how long a silent client is kept."""
         super().__init__(
             uvicorn.Config(
                 app,
+                http=OneWriteProtocol,
                 log_level="warning",
                 access_log=False,
                 lifespan="on" if lifespan else "off",
                 timeout_graceful_shutdown=drain_s,
+                timeout_keep_alive=keep_alive_s,
                 limit_concurrency=CONNECTIONS_MAX,
             )
         )
