@@ -1,6 +1,7 @@
 """Hot rows and chunks' bins kept in memory, because every dashboard asks for the same again and again.
 
-A row or chunk never changes, so there is nothing to invalidate; one that is gone is simply not asked for any more.
+What a key names never changes, so there is nothing to invalidate: a folded row has the id of one that went into it,
+but more samples, and both are its key. What is gone is simply not asked for any more.
 """
 
 from __future__ import annotations
