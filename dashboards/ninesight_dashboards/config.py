@@ -22,7 +22,7 @@ class PagesConfig(BaseModel):
     refresh_s: Annotated[float, Field(ge=1, le=3600)] | None = None
     """Seconds between refreshes. None: 5 s for ranges up to 15 minutes, a thousandth of longer ones, at most 5 minutes."""
     default_range: str = "15m"
-    """Range of a page whose URL names none: 5m, 15m, 1h, 6h, 24h, 7d or any duration like these."""
+    """Range of a page whose URL names none: 5m, 15m, 1h, 6h, 24h, 7d, 30d or any duration like these."""
     theme: Literal["auto", "light", "dark"] = "auto"
     """auto follows the browser; a reader's own choice is kept in their browser."""
     time_zone: str = "browser"

@@ -98,7 +98,8 @@ def _y_ticks(panel: Panel) -> dict[str, Any]:
     elif panel.unit == "s":
         ticks = {"tickformat": "~s", "ticksuffix": "s"}
     else:
-        ticks = {"tickformat": "~s"}
+        # Half a request is 0.5, not 500m; ten thousand are 10k.
+        ticks = {"exponentformat": "SI", "minexponent": 3}
     if panel.unit in _LEAST:
         ticks["autorangeoptions"] = {"include": _LEAST[panel.unit]}
     if panel.y_max is not None:
@@ -164,8 +165,8 @@ def _trace(panel: Panel, line: Line, x: dict[str, Any], off: bool) -> dict[str, 
 
 
 def _hover(panel: Panel) -> str:
-    """The value in a hover label, with its unit: 174.2ms, 0.91%, 215."""
-    return {"ratio": "%{y:.3~%}", "s": "%{y:.4~s}s"}.get(panel.unit, "%{y:.4~s}")
+    """The value in a hover label, with its unit: 174.2ms, 0.91%, 215, 0.5."""
+    return {"ratio": "%{y:.3~%}", "s": "%{y:.4~s}s"}.get(panel.unit, "%{y:,.4~r}")
 
 
 def _escape(text: str) -> str:

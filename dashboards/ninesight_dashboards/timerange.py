@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, urlencode
 
 __all__ = ["PRESETS", "Grid", "TimeRange", "duration_ms", "grid_of", "read_range", "write_range"]
 
-PRESETS = ("5m", "15m", "1h", "6h", "24h", "7d")
+PRESETS = ("5m", "15m", "1h", "6h", "24h", "7d", "30d")
 _UNITS_MS = {"s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
 _DURATION = re.compile(r"(?:(\d{1,6})([smhdw]))")
 _RELATIVE = re.compile(r"now(?:-((?:\d{1,6}[smhdw])+))?")

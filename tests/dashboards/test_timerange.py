@@ -67,7 +67,15 @@ def test_dates_are_read_as_iso_8601():
 
 @pytest.mark.parametrize(
     ("span", "step_s", "points"),
-    [("5m", 5, 61), ("15m", 5, 181), ("1h", 10, 361), ("6h", 60, 361), ("24h", 300, 289), ("7d", 1800, 337)],
+    [
+        ("5m", 5, 61),
+        ("15m", 5, 181),
+        ("1h", 10, 361),
+        ("6h", 60, 361),
+        ("24h", 300, 289),
+        ("7d", 1800, 337),
+        ("30d", 7200, 361),
+    ],
 )
 def test_grids_have_a_few_hundred_aligned_points(span, step_s, points):
     """The step is round, the grid aligned to it, and ends at most one step ago."""
