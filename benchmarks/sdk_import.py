@@ -8,6 +8,7 @@ The last line is one JSON object (`import_ms`, `import_mb`, `threads`).
 
 from __future__ import annotations
 
+import argparse
 import json
 import statistics
 import subprocess
@@ -31,7 +32,11 @@ def sample(what: str) -> tuple[float, float, int]:
 
 
 def main() -> None:
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else 30
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("count", type=int, nargs="?", default=30, help="processes started of each; 30")
+    count = parser.parse_args().count
     pairs = [(sample("pass"), sample("import ninesight")) for _ in range(count)]
     milliseconds = [(ours[0] - bare[0]) * 1e3 for bare, ours in pairs]
     megabytes = [(ours[1] - bare[1]) / 1e6 for bare, ours in pairs]

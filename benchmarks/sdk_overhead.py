@@ -15,13 +15,13 @@ The last line is one JSON object in microseconds; its `background_us` is that of
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import json
 import os
 import platform
 import random
 import statistics
-import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -264,7 +264,11 @@ def machine() -> str:
 
 
 def main() -> None:
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else 60
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("count", type=int, nargs="?", default=60, help="rounds of each measure; 60")
+    count = parser.parse_args().count
     load = os.getloadavg()[0]
     print(f"{machine()}; load {load:.2f}; {count} interleaved rounds")
     if load > (os.cpu_count() or 1):

@@ -34,12 +34,12 @@ While an interval is wider than 1 %, 1 % is not resolved, and more seconds are d
 
 from __future__ import annotations
 
+import argparse
 import json
 import math
 import os
 import random
 import statistics
-import sys
 import time
 from dataclasses import dataclass, field
 
@@ -210,7 +210,11 @@ def figures(kind: str, seen: Seen) -> dict[str, object]:
 
 
 def main() -> None:
-    seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 150.0
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("seconds", type=float, nargs="?", default=150.0, help="seconds of load in all; 150")
+    seconds = parser.parse_args().seconds
     print(f"load {os.getloadavg()[0]:.2f}; {seconds:.0f} s in short bursts, all shapes in turn")
     order = random.Random(3)
     server = Server()
