@@ -1,6 +1,6 @@
 """Which queries may be answered by a thread that must not be held up, such as that of an event loop.
 
-Such a query reads only what is at hand (`Fetcher.at_hand`), is made of parts that cost a little a cell, and has
+Such a query reads only what is at hand (`AtHand`), is made of parts that cost a little a cell, and has
 limits and a deadline of its own. Whatever it runs into, somebody who can wait is asked instead: so being wrong
 about a query costs `AT_ONCE_S` at most, and never an answer.
 """

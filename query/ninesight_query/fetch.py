@@ -94,8 +94,9 @@ class Fetcher:
         # Covers and rollups leave start timestamps out.
         self._covering: Covering | None = None if use_starts else getattr(source, "cover", None)
         self._rolling: Rolling | None = None if use_starts else getattr(source, "rollup", None)
-        self._kept: Callable[[], Keeping] | None = None
-        self._kept = None if use_starts else getattr(source, "kept_covers", None)
+        self._kept: Callable[[], Keeping] | None = (
+            None if use_starts else getattr(source, "kept_covers", None)
+        )
         self._lock = threading.Lock()
         self._known: WeakKeyDictionary[Cover, Samples] = WeakKeyDictionary()
 

@@ -10,7 +10,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 import numpy as np
-from ninesight_store.contract import STALE_BITS, Float64, HistogramColumns, Int32, Int64, ResetHint
+from ninesight_store.contract import Float64, HistogramColumns, Int32, Int64, ResetHint, stale_in
 
 from ninesight_query.histogram import CUSTOM_SCHEMA
 from ninesight_query.histogram_columns import Objects, from_columns
@@ -58,7 +58,7 @@ class HistogramTable:
         self._columns = columns
         self._offsets = offsets
         self._weights = weights
-        self._stale = columns.sum.view(np.uint64) == np.uint64(STALE_BITS)
+        self._stale = stale_in(columns.sum)
 
     def rows(self) -> list[int]:
         """Return the series that have points."""

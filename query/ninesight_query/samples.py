@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from ninesight_store import Cover
-from ninesight_store.contract import STALE_BITS, Columns, Float64, HistogramColumns, Int64, Labels
+from ninesight_store.contract import Columns, Float64, HistogramColumns, Int64, Labels, stale_in
 
 from ninesight_query.block import Bool, Objects
 from ninesight_query.histogram import is_stale
@@ -18,14 +18,9 @@ from ninesight_query.histogram_table import HistogramTable
 from ninesight_query.label_memo import keep_labels
 from ninesight_query.tiles import Flat, Tile, flattened, lay_tiles, tiles_of_sheets
 
-__all__ = ["CELLS_MAX", "HistogramRun", "Samples", "StoredRuns", "is_stale_bits"]
+__all__ = ["CELLS_MAX", "HistogramRun", "Samples", "StoredRuns"]
 
 CELLS_MAX = 1 << 17
-
-
-def is_stale_bits(values: Float64) -> Bool:
-    """Return where the stale marker stands (compared by bits: it is one NaN among many)."""
-    return np.ascontiguousarray(values).view(np.uint64) == np.uint64(STALE_BITS)  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +145,7 @@ class Samples:
         """Whether a float is a stale marker."""
         if self._any_stale is None:
             parts = [self._flat.values] if self._flat is not None else [tile.values for tile in self._laid()]
-            self._any_stale = any(bool(is_stale_bits(part).any()) for part in parts)
+            self._any_stale = any(bool(stale_in(part).any()) for part in parts)
         return self._any_stale
 
     @property
@@ -190,7 +185,7 @@ class Samples:
                 runs = {row: run.without_stale() for row, run in self.histograms.items()}
             flat, tiles = self._flat, self._tiles
             if self.any_stale:
-                good = ~is_stale_bits(self.values)
+                good = ~stale_in(self.values)
                 kept = np.concatenate(([0], np.cumsum(good)))
                 starts = None if self.starts is None else self.starts[good]
                 flat, tiles = Flat(kept[self.offsets], self.times[good], self.values[good], starts), None

@@ -7,14 +7,14 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
-from ninesight_store.contract import Int64
+from ninesight_store.contract import Int64, stale_in
 
 from ninesight_query import ir
 from ninesight_query.block import Block, Bool, Grid, Objects
 from ninesight_query.context import Context
 from ninesight_query.histogram_grid import Cell, HistogramGrid
 from ninesight_query.histogram_grid_rate import newest_cell
-from ninesight_query.samples import HistogramRun, Samples, is_stale_bits
+from ninesight_query.samples import HistogramRun, Samples
 from ninesight_query.spans import bin_wish, selector_span, shifted
 from ninesight_query.tiles import Tile
 
@@ -42,7 +42,7 @@ def instant(selector: ir.Selector, grid: Grid, context: Context, *, timestamps: 
         values[tile.rows] = found
         if times is not None:
             times[tile.rows] = np.where(fresh, at, times[tile.rows])
-        present[tile.rows] = fresh & ~is_stale_bits(found) if any_stale else fresh
+        present[tile.rows] = fresh & ~stale_in(found) if any_stale else fresh
     histograms: HistogramGrid | None = None
     if samples.histograms and times is not None:
         histograms = _latest_histograms(samples, ends, lookback_ms, times, present)

@@ -13,12 +13,12 @@ contradicts it: an overlap, of which a warning is due.
 from __future__ import annotations
 
 import numpy as np
-from ninesight_store.contract import Float64, Int64
+from ninesight_store.contract import Float64, Int64, stale_in
 
 from ninesight_query import ir
 from ninesight_query.block import Block, Bool, Grid
 from ninesight_query.context import Context
-from ninesight_query.samples import Samples, is_stale_bits
+from ninesight_query.samples import Samples
 from ninesight_query.select import Window
 from ninesight_query.spans import selector_span, shifted
 
@@ -93,7 +93,7 @@ def start_timestamp(selector: ir.Selector, grid: Grid, context: Context) -> Bloc
 def _merged(samples: Samples, row: int) -> tuple[Int64, Int64, Bool]:
     """Return times, starts and stale markers of a series, floats and histograms together."""
     own = slice(int(samples.offsets[row]), int(samples.offsets[row + 1]))
-    times, stale = samples.times[own], is_stale_bits(samples.values[own])
+    times, stale = samples.times[own], stale_in(samples.values[own])
     starts = np.zeros(len(times), np.int64) if samples.starts is None else samples.starts[own]
     run = samples.histograms.get(row)
     if run is None:

@@ -27,6 +27,7 @@ from ninesight_store.histograms import concat_histograms
 from ninesight_store.hot_reader import Picked, PointPool
 from ninesight_store.layouts import LayoutTable
 from ninesight_store.pieces import Piece
+from ninesight_store.rollup_row import ChunkFacts
 from ninesight_store.schema import FLOATS, chunks
 from ninesight_store.selection import Selection
 from ninesight_store.starts import decode_starts
@@ -57,6 +58,10 @@ class ChunkMeta:
     start_ms: int
     end_ms: int
     count: int
+
+    def facts(self, kind: int) -> ChunkFacts:
+        """Return what its rollup must have in common with it."""
+        return ChunkFacts(kind, self.layout_id, self.start_ms, self.end_ms, self.count)
 
 
 @dataclass(frozen=True, slots=True)

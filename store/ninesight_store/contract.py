@@ -40,6 +40,7 @@ __all__ = [
     "Sink",
     "Source",
     "labels_of",
+    "stale_in",
 ]
 
 Float64 = npt.NDArray[np.float64]
@@ -54,6 +55,12 @@ STALE_BITS = 0x7FF0000000000002
 
 STALE_NAN: float = float(np.uint64(STALE_BITS).view(np.float64))
 """The marker as a float. Python arithmetic may quieten it: compare bits, never `==` or `isnan`."""
+
+
+def stale_in(values: Float64) -> npt.NDArray[np.bool_]:
+    """Return where the stale marker stands, bit for bit: it is one NaN among many."""
+    bits: npt.NDArray[np.bool_] = np.ascontiguousarray(values).view(np.uint64) == np.uint64(STALE_BITS)
+    return bits
 
 
 def labels_of(name: str, labels: Mapping[str, str] | None = None) -> Labels:

@@ -25,7 +25,7 @@ import numpy.typing as npt
 from ninesight_store.contract import Int64
 from ninesight_store.hot_reader import HotMeta
 from ninesight_store.layouts import LayoutTable
-from ninesight_store.schema import POINTS
+from ninesight_store.pieces import weight
 
 __all__ = ["FOLD_MIN", "FoldGroup", "Unit", "planned", "related"]
 
@@ -33,7 +33,6 @@ FOLD_MIN = 4
 """Rows of one size class are folded when there are as many; the classes are powers of it."""
 _SAMPLES_MAX = 2**15
 """A folded row holds no more samples: what damage or a read of one series costs stays small."""
-_POINT_COST = 16
 _IDS_MAX = 5_000_000
 """Series in the layouts of one hour, each counted as often as it stands; where there are more nothing is folded."""
 _PASSED_MAX = 4000
@@ -79,7 +78,7 @@ def planned(
     for unit in sorted(ready):
         kind, width = unit[0], len(layouts[unit[1]].ids)
         for part in others.parts(unit, rows[unit]):
-            for run in _folded(part, width, _POINT_COST if kind == POINTS else 1):
+            for run in _folded(part, width, weight(kind, 1)):
                 yield FoldGroup(kind, hour, tuple(run.rows))
 
 

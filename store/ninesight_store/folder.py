@@ -17,11 +17,10 @@ from dataclasses import dataclass
 import numpy as np
 import sqlalchemy as sa
 
-from ninesight_store.catalog import Catalog, Known
+from ninesight_store.catalog import Known
 from ninesight_store.checks import body_sum, row_sum
 from ninesight_store.contract import HistogramColumns, Int64
-from ninesight_store.damage import HOT, LAYOUT, STARTS, DamageLog
-from ninesight_store.database import Database
+from ninesight_store.damage import HOT, LAYOUT, STARTS
 from ninesight_store.fold_plan import FoldGroup, Unit, planned
 from ninesight_store.histograms import concat_histograms, join_starts
 from ninesight_store.hot import times_blob
@@ -33,7 +32,7 @@ from ninesight_store.row_cache import RowCache
 from ninesight_store.schema import FOLDS_FROM, hot, info
 from ninesight_store.sealer import ConflictError, take_rows
 from ninesight_store.starts import encode_starts
-from ninesight_store.writer import Writer
+from ninesight_store.tools import Tools
 
 __all__ = ["FOLDED", "Folder"]
 
@@ -63,9 +62,9 @@ class _Folded:
 class Folder:
     """Folds hot rows. One thread at a time."""
 
-    def __init__(self, database: Database, catalog: Catalog, writer: Writer, damage: DamageLog) -> None:
-        self._database, self._catalog, self._writer, self._damage = database, catalog, writer, damage
-        self._reader = HotReader(RowCache(0), damage)
+    def __init__(self, tools: Tools) -> None:
+        self._database, self._catalog, self._writer, _, self._damage = tools
+        self._reader = HotReader(RowCache(0), tools.damage)
         self._settled = 0
 
     def fold(self, *, fresh: bool = False) -> FoldReport:

@@ -46,6 +46,7 @@ from ninesight_store.row_cache import RowCache
 from ninesight_store.schema import metadata
 from ninesight_store.sealer import Sealer
 from ninesight_store.stat import read_stat
+from ninesight_store.tools import Tools
 from ninesight_store.watch import Watch
 from ninesight_store.writer import Writer
 
@@ -91,10 +92,9 @@ class LocalStore:
         self._covers = CoverReader(*covered, self.settings.cover_cache_bytes_max)
         kept = RowCache(self.settings.rollup_cache_bytes_max)
         self._rollups = RollupReader(self._database, self._reader, kept, self._damage)
-        upkeep = (self._database, self._catalog, self._writer, self.settings, self._damage)
-        self._sealer, self._merger = Sealer(*upkeep), Merger(*upkeep)
-        self._retention, self._filler = Retention(*upkeep), RollupFiller(*upkeep)
-        self._folder = Folder(self._database, self._catalog, self._writer, self._damage)
+        tools = Tools(self._database, self._catalog, self._writer, self.settings, self._damage)
+        self._sealer, self._merger, self._folder = Sealer(tools), Merger(tools), Folder(tools)
+        self._retention, self._filler = Retention(tools), RollupFiller(tools)
         self._upkeep = threading.Lock()
         self._index_kept: tuple[object, ...] = ()
 

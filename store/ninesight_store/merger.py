@@ -11,25 +11,24 @@ from collections.abc import Iterator, Sequence
 
 import sqlalchemy as sa
 
-from ninesight_store.catalog import Catalog, Known
+from ninesight_store.catalog import Known
 from ninesight_store.chunk import ChunkDraft, encode_kinds
 from ninesight_store.chunk_reader import ChunkMeta, chunk_pieces
-from ninesight_store.config import HOUR_MS, StoreSettings
-from ninesight_store.damage import CHUNK, LAYOUT, DamageLog
-from ninesight_store.database import Database
+from ninesight_store.config import HOUR_MS
+from ninesight_store.damage import CHUNK, LAYOUT
 from ninesight_store.hot_reader import PointPool
 from ninesight_store.kinds import assemble_kinds
 from ninesight_store.layouts import LayoutTable
+from ninesight_store.pieces import weight
 from ninesight_store.registry import Registry
 from ninesight_store.reports import MergeReport
 from ninesight_store.schema import FLOATS, POINTS, chunks
-from ninesight_store.sealer import POINT_COST, ConflictError, delete_chunks, everything, insert_chunks
-from ninesight_store.validation import TIMESTAMP_MS_MAX
-from ninesight_store.writer import Writer
+from ninesight_store.sealer import ConflictError, delete_chunks, everything, insert_chunks
+from ninesight_store.tools import Tools
+from ninesight_store.validation import EVER
 
 __all__ = ["Merger"]
 
-_EVER = (-TIMESTAMP_MS_MAX, TIMESTAMP_MS_MAX)
 _DELETE_MAX = 500
 
 _Chunk = tuple[int, ChunkMeta]
@@ -39,16 +38,8 @@ _Chunk = tuple[int, ChunkMeta]
 class Merger:
     """Merges closed blocks. One thread at a time."""
 
-    def __init__(
-        self,
-        database: Database,
-        catalog: Catalog,
-        writer: Writer,
-        settings: StoreSettings,
-        damage: DamageLog,
-    ) -> None:
-        self._database, self._catalog, self._writer, self._settings = database, catalog, writer, settings
-        self._damage = damage
+    def __init__(self, tools: Tools) -> None:
+        self._database, self._catalog, self._writer, self._settings, self._damage = tools
 
     def merge(self, now_ms: int) -> MergeReport:
         """Merge every block that ended `seal_after_ms` ago. Raises RetryableError; what was merged stays."""
@@ -157,7 +148,7 @@ class Merger:
                 [meta for its, meta in group if its == kind],
                 known,
                 selection,
-                _EVER,
+                EVER,
                 pool,
                 self._damage,
             )
@@ -196,7 +187,7 @@ def _packed(groups: Sequence[list[_Chunk]], budget: int) -> Iterator[list[_Chunk
     packed: list[_Chunk] = []
     samples = 0
     for group in groups:
-        size = sum(meta.count * (POINT_COST if kind == POINTS else 1) for kind, meta in group)
+        size = sum(weight(kind, meta.count) for kind, meta in group)
         if packed and samples + size > budget:
             yield packed
             packed, samples = [], 0

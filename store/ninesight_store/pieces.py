@@ -19,18 +19,33 @@ import numpy.typing as npt
 from ninesight_store.contract import Int64
 from ninesight_store.histograms import join_starts, offsets_of
 
-__all__ = ["FLOATS", "POINTS", "SEALED_BELOW", "Piece", "Run", "assemble", "empty_run", "span_piece"]
+__all__ = [
+    "FLOATS",
+    "POINTS",
+    "SEALED_BELOW",
+    "Piece",
+    "Run",
+    "assemble",
+    "empty_run",
+    "span_piece",
+    "weight",
+]
 
 FLOATS = 0
 """`kind` of float samples."""
 POINTS = 1
 """`kind` of native-histogram points."""
-
+_POINT_WEIGHT = 16
 
 SEALED_BELOW = 2**52
 """Write order: chunk ids as they are, hot row ids plus this; what is hot was written after what is sealed."""
 
 Array = npt.NDArray[Any]
+
+
+def weight(kind: int, count: int) -> int:
+    """Return what samples of a kind weigh in memory, in float samples: a histogram point is about as much as 16."""
+    return count * (_POINT_WEIGHT if kind == POINTS else 1)
 
 
 @dataclass(frozen=True)

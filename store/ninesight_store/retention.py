@@ -8,17 +8,15 @@ from dataclasses import replace
 import numpy as np
 import sqlalchemy as sa
 
-from ninesight_store.catalog import Catalog
-from ninesight_store.config import HOUR_MS, StoreSettings
+from ninesight_store.config import HOUR_MS
 from ninesight_store.contract import Int64
-from ninesight_store.damage import LAYOUT, DamageLog
-from ninesight_store.database import Database
+from ninesight_store.damage import LAYOUT
 from ninesight_store.exemplar_table import ExemplarWriter
 from ninesight_store.moves import raise_moves
 from ninesight_store.registry import Registry
 from ninesight_store.reports import RetainReport
 from ninesight_store.schema import chunks, exemplars, hot, info, layouts, rollups, series
-from ninesight_store.writer import Writer
+from ninesight_store.tools import Tools
 
 __all__ = ["Retention"]
 
@@ -32,16 +30,8 @@ _ENDS = [sa.select(each(table.c.end_ms)) for each in (sa.func.min, sa.func.max) 
 class Retention:
     """Drops old data. One thread at a time."""
 
-    def __init__(
-        self,
-        database: Database,
-        catalog: Catalog,
-        writer: Writer,
-        settings: StoreSettings,
-        damage: DamageLog,
-    ) -> None:
-        self._database, self._catalog, self._writer, self._settings = database, catalog, writer, settings
-        self._damage = damage
+    def __init__(self, tools: Tools) -> None:
+        self._database, self._catalog, self._writer, self._settings, self._damage = tools
 
     def retain(self, now_ms: int) -> RetainReport:
         """Drop what ended more than `retention_ms` ago. Raises RetryableError; what was dropped stays so."""

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from ninesight_store.contract import STALE_BITS, Columns, Float64, HistogramColumns, Int64, Labels
+from ninesight_store.contract import Columns, Float64, HistogramColumns, Int64, Labels, stale_in
 
 __all__ = ["ROLLUP_COLUMNS", "ROLLUP_MS", "FloatBins", "Rollup", "rollup_of", "weights_of"]
 
@@ -103,7 +103,7 @@ def rollup_of(columns: Columns, edges: Int64, names: Collection[str] = ROLLUP_CO
     `names` are the columns wanted of `ROLLUP_COLUMNS`; the others stay without entries. Every histogram point is kept, each with the weight 1, without its start timestamp.
     """
     series = np.repeat(np.arange(len(columns.labels)), np.diff(columns.offsets))
-    stale = np.ascontiguousarray(columns.values).view(np.uint64) == np.uint64(STALE_BITS)
+    stale = stale_in(columns.values)
     good = ~stale
     rows, times, values = series[good], columns.timestamps[good], columns.values[good]
     points = columns.histograms
@@ -122,8 +122,7 @@ def rollup_of(columns: Columns, edges: Int64, names: Collection[str] = ROLLUP_CO
 
 def weights_of(points: HistogramColumns) -> Int64:
     """Return the weights of points of which none is left out."""
-    here: Int64 = (np.ascontiguousarray(points.sum).view(np.uint64) != np.uint64(STALE_BITS)).astype(np.int64)
-    return here
+    return (~stale_in(points.sum)).astype(np.int64)
 
 
 def _begins(rows: Int64, times: Int64, edges: Int64) -> Int64:

@@ -22,11 +22,10 @@ from ninesight_store.rollup_points import kept_points, kept_weights
 from ninesight_store.rollup_portion import Portion, floats_portion, points_portion, stored_portion
 from ninesight_store.rollup_row import BLOBS, ChunkFacts, bin_begins, sound_blobs
 from ninesight_store.schema import chunks, rollups
-from ninesight_store.validation import TIMESTAMP_MS_MAX
+from ninesight_store.validation import EVER
 
 __all__ = ["check_rollups"]
 
-_EVER = (-TIMESTAMP_MS_MAX, TIMESTAMP_MS_MAX)
 _ROUNDED = 1e-9
 """Sums of the same numbers may differ by this much between processors."""
 
@@ -77,7 +76,7 @@ def _fault_of(
     meta = ChunkMeta(number, facts.layout_id, facts.start_ms, facts.end_ms, facts.count)
     pool, before = PointPool(), log.counts()["reads_damaged"]
     chosen = [(meta, Picked(every, every, every=True))]
-    pieces = picked_pieces(connection, facts.kind, chosen, known, _EVER, pool, log)
+    pieces = picked_pieces(connection, facts.kind, chosen, known, EVER, pool, log)
     if log.counts()["reads_damaged"] != before or not pieces:
         return ""
     if facts.kind == FLOATS:

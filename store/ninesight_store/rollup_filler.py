@@ -10,25 +10,23 @@ from collections.abc import Sequence
 
 import sqlalchemy as sa
 
-from ninesight_store.catalog import Catalog, Known
+from ninesight_store.catalog import Known
 from ninesight_store.chunk_reader import ChunkMeta, picked_pieces
-from ninesight_store.config import HOUR_MS, StoreSettings
-from ninesight_store.damage import CHUNK, DamageLog
-from ninesight_store.database import Database
+from ninesight_store.config import HOUR_MS
+from ninesight_store.damage import CHUNK
 from ninesight_store.histograms import slice_histograms
 from ninesight_store.hot_reader import Picked, PointPool
-from ninesight_store.pieces import FLOATS
+from ninesight_store.pieces import FLOATS, weight
 from ninesight_store.registry import Registry
 from ninesight_store.reports import FillReport
 from ninesight_store.rollup import ROLLUP_MS
 from ninesight_store.rollup_floats import encode_rollup
 from ninesight_store.rollup_points import encode_kept
-from ninesight_store.rollup_row import SAMPLES_MIN, ChunkFacts, RollupDraft, worth_it
+from ninesight_store.rollup_row import SAMPLES_MIN, RollupDraft, worth_it
 from ninesight_store.schema import chunks, rollups
-from ninesight_store.sealer import POINT_COST
 from ninesight_store.selection import selection_of
-from ninesight_store.validation import TIMESTAMP_MS_MAX
-from ninesight_store.writer import Writer
+from ninesight_store.tools import Tools
+from ninesight_store.validation import EVER, TIMESTAMP_MS_MAX
 
 __all__ = ["RollupFiller"]
 
@@ -36,7 +34,6 @@ _DAY_MS = 24 * HOUR_MS
 _DAYS_MAX = 8
 """Days looked at in one call."""
 _IN_MAX = 500
-_EVER = (-TIMESTAMP_MS_MAX, TIMESTAMP_MS_MAX)
 
 _Chunk = tuple[int, ChunkMeta]
 """Kind and chunk."""
@@ -45,16 +42,8 @@ _Chunk = tuple[int, ChunkMeta]
 class RollupFiller:
     """Fills rollups in. One thread at a time."""
 
-    def __init__(
-        self,
-        database: Database,
-        catalog: Catalog,
-        writer: Writer,
-        settings: StoreSettings,
-        damage: DamageLog,
-    ) -> None:
-        self._database, self._catalog, self._writer, self._settings = database, catalog, writer, settings
-        self._damage = damage
+    def __init__(self, tools: Tools) -> None:
+        self._database, self._catalog, self._writer, self._settings, self._damage = tools
         self._hour: int | None = None
         self._before_ms: int | None = None
         """Chunks that end from here on are done; None: the sweep is over."""
@@ -116,7 +105,7 @@ class RollupFiller:
         layout, pool = known.layouts[meta.layout_id], PointPool()
         picked = Picked.of(layout, selection_of((), layout.ids))
         before = self._damage.counts()["reads_damaged"]
-        found = picked_pieces(connection, kind, [(meta, picked)], known, _EVER, pool, self._damage)
+        found = picked_pieces(connection, kind, [(meta, picked)], known, EVER, pool, self._damage)
         if self._damage.counts()["reads_damaged"] != before or not found:
             return None
         (piece,) = found
@@ -141,7 +130,7 @@ class RollupFiller:
                 ).scalar()
                 has = connection.execute(sa.select(rollups.c.id).where(rollups.c.id == meta.id)).scalar()
                 if still == meta.layout_id and has is None:
-                    facts = ChunkFacts(kind, meta.layout_id, meta.start_ms, meta.end_ms, meta.count)
+                    facts = meta.facts(kind)
                     connection.execute(sa.insert(rollups), draft.row(meta.id, facts))
                     added += 1
 
@@ -168,5 +157,5 @@ def _some(found: Sequence[_Chunk], budget: int) -> list[_Chunk]:
         if budget <= 0:
             break
         taken.append((kind, meta))
-        budget -= meta.count * (1 if kind == FLOATS else POINT_COST)
+        budget -= weight(kind, meta.count)
     return taken

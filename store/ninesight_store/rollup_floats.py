@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ninesight_store.codec import PCODEC, decode_array, encode_array
-from ninesight_store.contract import STALE_BITS, Float64, Int64
+from ninesight_store.contract import Float64, Int64, stale_in
 from ninesight_store.errors import StoreFormatError
 from ninesight_store.pieces import FLOATS
 from ninesight_store.rollup import ROLLUP_MS
@@ -71,7 +71,7 @@ def encode_rollup(stamps: Int64, values: Float64, level: int) -> RollupDraft | N
     first, last, total = _reduced(values, bins, ("first", "last", "sum"))
     if np.isnan(total).any():
         # Only then there may be a stale marker.
-        kept = _rows_with(~_stale(values))
+        kept = _rows_with(~stale_in(values))
         values, first, last, total = (column[kept] for column in (values, first, last, total))
     falls = ~_rows_with(values[:, 1:] >= values[:, :-1])
     lost, low, high = _reduced(values[falls], bins, ("lost", "low", "high"))
@@ -176,7 +176,7 @@ def _unpacked(blob: bytes, series: int, whole: int, bins: int) -> Float64:
 
 def parts_of(stamps: Int64, values: Float64, columns: Sequence[str]) -> tuple[list[Part], Int64, Int64]:
     """Return the bins of series [R, N] that share their timestamps, and the row and time of each stale marker."""
-    stale = _stale(values)
+    stale = stale_in(values)
     broken = stale.any(axis=1)
     names = ("first", "last", *columns)
     parts = []
@@ -205,11 +205,6 @@ def _whole(values: Float64) -> Bool:
 def _rows_with(cells: Bool) -> Bool:
     """Return for each row whether all its cells are true."""
     return np.asarray(cells.all(axis=1), np.bool_)
-
-
-def _stale(values: Float64) -> Bool:
-    stale: Bool = values.view(np.uint64) == np.uint64(STALE_BITS)
-    return stale
 
 
 def _bins_of(stamps: Int64) -> _Bins:

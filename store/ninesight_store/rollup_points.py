@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from ninesight_store.contract import STALE_BITS, Float64, HistogramColumns, Int32, Int64, ResetHint
+from ninesight_store.contract import Float64, HistogramColumns, Int32, Int64, ResetHint, stale_in
 from ninesight_store.errors import StoreFormatError
 from ninesight_store.histograms import (
     concat_histograms,
@@ -93,7 +93,7 @@ def decode_kept(
 
 def kept_weights(points: HistogramColumns, rows: Int64) -> Int64:
     """Return how many points of one series, stale markers apart, each kept one stands for."""
-    seen = np.cumsum(~_stale(points))
+    seen = np.cumsum(~stale_in(points.sum))
     return np.diff(seen[rows], prepend=0)
 
 
@@ -102,7 +102,7 @@ def kept_points(points: HistogramColumns, begins: Int64) -> Bool:
     count = len(points)
     if (points.hint == ResetHint.GAUGE).any():
         return np.ones(count, np.bool_)
-    stale = _stale(points)
+    stale = stale_in(points.sum)
     kept = stale.copy()
     kept[begins] = True
     kept[np.append(begins[1:], count) - 1] = True
@@ -110,11 +110,6 @@ def kept_points(points: HistogramColumns, begins: Int64) -> Bool:
     kept[1:] |= around
     kept[:-1] |= around
     return kept
-
-
-def _stale(points: HistogramColumns) -> Bool:
-    stale: Bool = np.ascontiguousarray(points.sum).view(np.uint64) == np.uint64(STALE_BITS)
-    return stale
 
 
 def _may_reset(points: HistogramColumns) -> Bool:

@@ -36,15 +36,14 @@ from ninesight_store.rollup_portion import (
     points_portion,
     stored_portion,
 )
-from ninesight_store.rollup_row import ChunkFacts, sound_blobs
+from ninesight_store.rollup_row import sound_blobs
 from ninesight_store.row_cache import RowCache
 from ninesight_store.schema import rollups
 from ninesight_store.selection import Selection
-from ninesight_store.validation import TIMESTAMP_MS_MAX
+from ninesight_store.validation import EVER
 
 __all__ = ["RollupReader"]
 
-_EVER = (-TIMESTAMP_MS_MAX, TIMESTAMP_MS_MAX)
 _TOGETHER = 100
 
 
@@ -173,7 +172,7 @@ class _Portions:
             for number, sums, *blobs in fetch_by_id(self._connection, columns, ids, lost, together=_TOGETHER):
                 alone = missing[number]
                 meta = alone.meta
-                facts = ChunkFacts(kind, meta.layout_id, meta.start_ms, meta.end_ms, meta.count)
+                facts = meta.facts(kind)
                 try:
                     sound = sound_blobs(facts, sums, names, blobs)
                     portion, absent[number] = stored_portion(
@@ -204,7 +203,7 @@ class _Portions:
             ]
             for at in range(0, len(chosen), _TOGETHER):
                 part, pool = chosen[at : at + _TOGETHER], PointPool()
-                pieces = picked_pieces(self._connection, kind, part, self._known, _EVER, pool, self._damage)
+                pieces = picked_pieces(self._connection, kind, part, self._known, EVER, pool, self._damage)
                 for piece in pieces:
                     portion = (
                         floats_portion(piece, self._names) if kind == FLOATS else points_portion(piece, pool)

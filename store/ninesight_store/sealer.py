@@ -14,25 +14,24 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from ninesight_store.catalog import Catalog, Known
+from ninesight_store.catalog import Known
 from ninesight_store.checks import chunk_sums, head_sum
 from ninesight_store.chunk import ChunkDraft, encode_kinds
-from ninesight_store.config import HOUR_MS, StoreSettings
+from ninesight_store.config import HOUR_MS
 from ninesight_store.contract import Int64
-from ninesight_store.damage import HOT, LAYOUT, DamageLog
-from ninesight_store.database import Database
+from ninesight_store.damage import HOT, LAYOUT
 from ninesight_store.hot_reader import HotMeta, HotReader, PointPool
 from ninesight_store.kinds import assemble_kinds
+from ninesight_store.pieces import weight
 from ninesight_store.registry import Registry
 from ninesight_store.reports import SealReport
 from ninesight_store.rollup_row import ChunkFacts
 from ninesight_store.row_cache import RowCache
 from ninesight_store.schema import FLOATS, POINTS, chunks, hot, rollups
 from ninesight_store.selection import Selection, selection_of
-from ninesight_store.writer import Writer
+from ninesight_store.tools import Tools
 
 __all__ = [
-    "POINT_COST",
     "ConflictError",
     "Sealer",
     "delete_chunks",
@@ -41,8 +40,6 @@ __all__ = [
     "take_rows",
 ]
 
-POINT_COST = 16
-"""A histogram point weighs about this many samples in memory."""
 _DELETE_MAX = 500
 _FOLDED_MAX = 32
 """Rows of one layout and hour that folding may leave: some of each size class, and the newest."""
@@ -64,17 +61,9 @@ class _Step:
 class Sealer:
     """Seals closed hours. One thread at a time."""
 
-    def __init__(
-        self,
-        database: Database,
-        catalog: Catalog,
-        writer: Writer,
-        settings: StoreSettings,
-        damage: DamageLog,
-    ) -> None:
-        self._database, self._catalog, self._writer, self._settings = database, catalog, writer, settings
-        self._damage = damage
-        self._reader = HotReader(RowCache(0), damage)
+    def __init__(self, tools: Tools) -> None:
+        self._database, self._catalog, self._writer, self._settings, self._damage = tools
+        self._reader = HotReader(RowCache(0), tools.damage)
 
     def seal(self, now_ms: int) -> SealReport:
         """Seal every hour that ended `seal_after_ms` ago. Raises RetryableError; what was sealed stays."""
@@ -156,7 +145,7 @@ class Sealer:
             meta = HotMeta(*row)
             if meta.id in rows or meta.layout_id in layouts or meta.layout_id not in known.layouts:
                 continue
-            budget -= meta.count * (POINT_COST if kind == POINTS else 1)
+            budget -= weight(kind, meta.count)
             if budget < 0 and at:
                 break
             found[kind].append(meta)

@@ -21,10 +21,12 @@ from ninesight_store.contract import (
 from ninesight_store.errors import PermanentError
 from ninesight_store.histograms import POINT_FIELDS, SLICED_FIELDS
 
-__all__ = ["CUSTOM_BOUNDS_SCHEMA", "TIMESTAMP_MS_MAX", "check_batch", "check_metadata", "check_table"]
+__all__ = ["CUSTOM_BOUNDS_SCHEMA", "EVER", "TIMESTAMP_MS_MAX", "check_batch", "check_metadata", "check_table"]
 
 TIMESTAMP_MS_MAX = 2**53
 """Timestamps lie within plus or minus this many milliseconds (285,000 years)."""
+EVER = (-TIMESTAMP_MS_MAX, TIMESTAMP_MS_MAX)
+"""The span of all timestamps, ends included."""
 
 CUSTOM_BOUNDS_SCHEMA = -53
 

@@ -45,12 +45,11 @@ from ninesight_store.raw_text import raw_text
 from ninesight_store.rollup_check import check_rollups
 from ninesight_store.schema import INDEX_FROM, chunks, hot, rollups, series
 from ninesight_store.stored_labels import labels_key
-from ninesight_store.validation import TIMESTAMP_MS_MAX
+from ninesight_store.validation import EVER
 
 __all__ = ["VerifyReport", "verify"]
 
 _STEP = 64
-_EVER = (-TIMESTAMP_MS_MAX, TIMESTAMP_MS_MAX)
 _FILE_REASONS_MAX = 20
 
 
@@ -201,7 +200,7 @@ class _Verifier:
                     chunk_starts(chunk, sound, owners, width, self._log)
                 if chunk.checksums is None:
                     self._unchecked += 1
-                    decoded(chunk, sound, owners, _EVER, PointPool(), self._log)
+                    decoded(chunk, sound, owners, EVER, PointPool(), self._log)
 
     def _check_rollups(self, connection: sa.Connection, known: Known, ids: Sequence[int]) -> None:
         check_rollups(connection, known, ids, self._log)

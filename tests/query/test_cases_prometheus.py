@@ -17,8 +17,8 @@ from ninesight_query.promqltest.compare import describe, difference
 from ninesight_query.promqltest.derive import moved
 from ninesight_query.promqltest.load import Loader
 from ninesight_query.promqltest.script import Eval, Load
-from ninesight_query.samples import is_stale_bits
 from ninesight_query.testing_servers import running_prometheus
+from ninesight_store.contract import stale_in
 from ninesight_store.matchers import compile_matchers, labels_match
 from ninesight_store.memory import MemoryStore
 
@@ -47,7 +47,7 @@ def pinned_later(query):
 
 def stale_series(columns):
     """The series that hold a stale marker."""
-    stale = is_stale_bits(columns.values)
+    stale = stale_in(columns.values)
     return {
         labels
         for row, labels in enumerate(columns.labels)

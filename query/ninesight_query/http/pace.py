@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
+from ninesight_query.at_once import LENGTH_MAX
+
 __all__ = ["FAST_S", "Pace"]
 
 FAST_S = 0.001
 """What took longer than this is not tried on the event loop."""
 _TEXTS_MAX = 4_096
-_TEXT_LENGTH_MAX = 2_000
 
 
 class Pace:
@@ -39,7 +40,7 @@ class Pace:
 
     def took(self, text: str, steps: int, spent_s: float) -> None:
         """Note how long an answer took."""
-        if spent_s > self._fast_s or len(text) > _TEXT_LENGTH_MAX:
+        if spent_s > self._fast_s or len(text) > LENGTH_MAX:
             if steps <= self._steps.get(text, -1):
                 del self._steps[text]
             return
