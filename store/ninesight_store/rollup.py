@@ -15,14 +15,14 @@ ends elsewhere than at one, once at either end.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from ninesight_store.contract import Columns, Float64, HistogramColumns, Int64, Labels, stale_in
 
-__all__ = ["ROLLUP_COLUMNS", "ROLLUP_MS", "FloatBins", "Rollup", "rollup_of", "weights_of"]
+__all__ = ["ROLLUP_COLUMNS", "ROLLUP_MS", "FloatBins", "Rollup", "bin_column", "rollup_of", "weights_of"]
 
 ROLLUP_MS = 900_000
 """The widest a bin gets, and the grid of windows that are read fastest: a quarter of an hour."""
@@ -139,33 +139,38 @@ def _bins(rows: Int64, times: Int64, values: Float64, begins: Int64, names: Coll
     if not len(begins):
         return FloatBins()
     ends = np.append(begins[1:], len(rows)) - 1
+    wanted = ("first", "last", *(name for name in ROLLUP_COLUMNS if name in names))
     with np.errstate(invalid="ignore", over="ignore"):
-        extra = {name: _COLUMNS[name](values, begins) for name in ROLLUP_COLUMNS if name in names}
-    return FloatBins(
-        first_ms=times[begins],
-        last_ms=times[ends],
-        count=ends - begins + 1,
-        first=values[begins],
-        last=values[ends],
-        **extra,
-    )
+        columns = {name: bin_column(name, values, begins) for name in wanted}
+    return FloatBins(first_ms=times[begins], last_ms=times[ends], count=ends - begins + 1, **columns)
+
+
+def bin_column(name: str, values: Float64, begins: Int64) -> Float64:
+    """Return a column of `FloatBins` [..., B] of samples [..., N] whose bins begin at `begins`."""
+    if name == "first":
+        return values[..., begins]
+    if name == "last":
+        return values[..., np.append(begins[1:], values.shape[-1]) - 1]
+    if name == "lost":
+        return _lost(values, begins)
+    reduce = {"sum": np.add, "low": np.fmin, "high": np.fmax}[name]
+    column: Float64 = reduce.reduceat(values, begins, axis=-1)
+    return column
 
 
 def _lost(values: Float64, begins: Int64) -> Float64:
-    fallen = np.zeros(len(values))
-    falls = np.flatnonzero(values[1:] < values[:-1]) + 1
-    fallen[falls] = values[falls - 1]
-    fallen[begins] = 0.0
-    lost: Float64 = np.add.reduceat(fallen, begins)
+    flat = np.ascontiguousarray(values).ravel()
+    fall = np.zeros(len(flat), np.bool_)
+    np.less(flat[1:], flat[:-1], out=fall[:-1])
+    cells = fall.reshape(values.shape)
+    # Not from one bin, or one series, to the next.
+    cells[..., begins[1:] - 1] = False
+    cells[..., -1] = False
+    # Several times faster than `where`; what is no number stays none, and is no loss.
+    lost: Float64 = np.add.reduceat((flat * fall).reshape(values.shape), begins, axis=-1)
+    if np.isnan(lost).any():
+        lost = np.add.reduceat(np.where(cells, values, 0.0), begins, axis=-1)
     return lost
-
-
-_COLUMNS: dict[str, Callable[[Float64, Int64], Float64]] = {
-    "lost": _lost,
-    "sum": np.add.reduceat,
-    "low": np.fmin.reduceat,
-    "high": np.fmax.reduceat,
-}
 
 
 def _offsets(rows: Int64, series: int) -> Int64:

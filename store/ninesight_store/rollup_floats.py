@@ -20,7 +20,7 @@ from ninesight_store.codec import PCODEC, decode_array, encode_array
 from ninesight_store.contract import Float64, Int64, stale_in
 from ninesight_store.errors import StoreFormatError
 from ninesight_store.pieces import FLOATS
-from ninesight_store.rollup import ROLLUP_MS
+from ninesight_store.rollup import ROLLUP_MS, bin_column
 from ninesight_store.rollup_row import RollupDraft, RollupHead, bin_begins, worth_it
 
 __all__ = ["Part", "blobs_for", "decode_part", "encode_rollup", "parts_of"]
@@ -217,33 +217,4 @@ def _reduced(values: Float64, bins: _Bins, names: Sequence[str]) -> list[Float64
     """Return the named columns [R, B] of `values` [R, N]."""
     begins = bins.begins
     with np.errstate(invalid="ignore", over="ignore"):
-        return [_column(name, values, begins) for name in names]
-
-
-def _column(name: str, values: Float64, begins: Int64) -> Float64:
-    if name == "first":
-        return values[:, begins]
-    if name == "last":
-        return values[:, np.append(begins[1:], values.shape[1]) - 1]
-    if name == "sum":
-        return np.add.reduceat(values, begins, axis=1)
-    if name == "low":
-        return np.fmin.reduceat(values, begins, axis=1)
-    if name == "high":
-        return np.fmax.reduceat(values, begins, axis=1)
-    return _lost(values, begins)
-
-
-def _lost(values: Float64, begins: Int64) -> Float64:
-    flat = np.ascontiguousarray(values).ravel()
-    fall = np.zeros(len(flat), np.bool_)
-    np.less(flat[1:], flat[:-1], out=fall[:-1])
-    cells = fall.reshape(values.shape)
-    # Not from one bin, or one series, to the next.
-    cells[:, begins[1:] - 1] = False
-    cells[:, -1] = False
-    # Several times faster than `where`; what is no number stays none, and is no loss.
-    lost: Float64 = np.add.reduceat((flat * fall).reshape(values.shape), begins, axis=1)
-    if np.isnan(lost).any():
-        lost = np.add.reduceat(np.where(cells, values, 0.0), begins, axis=1)
-    return lost
+        return [bin_column(name, values, begins) for name in names]
