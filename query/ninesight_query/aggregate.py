@@ -24,6 +24,8 @@ __all__ = ["Groups", "aggregate", "groups_of"]
 
 T = TypeVar("T", np.float64, np.bool_)
 
+_ZERO = np.array(0.0)
+
 CANCELLATION_MAX = 1e-4
 """Below this share of the sum of magnitudes, a sum is computed again with compensation."""
 
@@ -40,13 +42,10 @@ class Groups:
     """[S] rows, group by group, each in the order of the block."""
     starts: Int64
     """[G]"""
+    sizes: Int64
+    """[G] series in each group."""
     in_order: bool
     """Whether the rows lie group by group already."""
-
-    @property
-    def sizes(self) -> Int64:
-        """[G] series in each group."""
-        return np.diff(np.append(self.starts, len(self.order)))
 
     def gather(self, values: npt.NDArray[T]) -> npt.NDArray[T]:
         """Return rows group by group; no copy where they lie so already."""
@@ -76,47 +75,54 @@ def _groups_of(all_labels: Sequence[Labels], names: Sequence[str], *, without: b
         )
     order = np.argsort(ids, kind="stable")
     starts = np.searchsorted(ids[order], np.arange(len(labels)))
-    return Groups(ids, labels, order, starts, bool((np.diff(ids) >= 0).all()))
+    sizes = np.diff(np.append(starts, len(order)))
+    return Groups(ids, labels, order, starts, sizes, bool((np.diff(ids) >= 0).all()))
 
 
 def aggregate(node: ir.Aggregate, block: Block, param: Float64 | None, context: Context) -> Block:
     """Evaluate one of these aggregations; `param` is the q of quantile, [T]."""
     groups = groups_of(block, node.labels, without=node.without)
-    steps = block.steps
-    if not len(groups.labels):
+    number_of_groups, steps = len(groups.labels), block.values.shape[1]
+    if not number_of_groups:
         return Block.empty(steps)
-    context.check_cells(len(groups.labels), steps)
-    drop_name = np.zeros(len(groups.labels), np.bool_)
-    if block.drop_name.any():
+    context.check_cells(number_of_groups, steps)
+    drop_name = np.zeros(number_of_groups, np.bool_)
+    if np.count_nonzero(block.drop_name):
         marked = block.drop_name & block.exists.any(axis=1)
         drop_name = np.logical_or.reduceat(groups.gather(marked), groups.starts)
-    present = block.present
+    present = groups.gather(block.present)
     histograms = block.has_histogram
     if node.op in ("count", "group"):
-        exists = groups.gather(block.exists)
+        exists = present if histograms is None else groups.gather(block.exists)
         number = np.add.reduceat(exists, groups.starts, axis=0, dtype=np.float64)
         values = number if node.op == "count" else np.ones_like(number)
         return Block(groups.labels, values, number > 0, drop_name)
-    with np.errstate(all="ignore"):
-        gathered = groups.gather(present)
-        number = np.add.reduceat(gathered, groups.starts, axis=0, dtype=np.float64)
-        values = _floats(node.op, groups, groups.gather(block.values), gathered, number, param)
-    there = number > 0
+    whole = np.count_nonzero(present) == present.size
+    if whole:
+        number = np.empty((number_of_groups, steps))
+        number[...] = groups.sizes[:, None]
+    else:
+        number = np.add.reduceat(present, groups.starts, axis=0, dtype=np.float64)
+    there = number > _ZERO
+    values = groups.gather(block.values)
+    floats = _floats(node.op, groups, values, None if whole else present, number, param)
     if histograms is None:
-        return Block(groups.labels, values, there, drop_name)
+        return Block(groups.labels, floats, there, drop_name)
     if node.op not in ("sum", "avg"):
         annotate_ignored(node.op, context)
-        return Block(groups.labels, values, there, drop_name)
+        return Block(groups.labels, floats, there, drop_name)
     held = aggregate_grid(node.op, groups.ids, block, there, context)
-    return Block(groups.labels, values, there, drop_name, held)
+    return Block(groups.labels, floats, there, drop_name, held)
 
 
 def _floats(
-    op: str, groups: Groups, values: Float64, present: Bool, number: Float64, param: Float64 | None
+    op: str, groups: Groups, values: Float64, some: Bool | None, number: Float64, param: Float64 | None
 ) -> Float64:
+    """Aggregate rows that lie group by group; `some`: where a value counts, None: everywhere."""
+    if op == "sum":
+        return _sums(groups, values, some)
+    present = np.ones(values.shape, np.bool_) if some is None else some
     match op:
-        case "sum":
-            return _sums(groups, values, present)
         case "avg":
             return _means(groups, values, present, number)
         case "min":
@@ -132,11 +138,12 @@ def _floats(
             return _quantiles(groups, values, present, number, param)
 
 
-def _sums(groups: Groups, values: Float64, present: Bool) -> Float64:
-    masked = values if present.all() else np.where(present, values, 0.0)
-    total = np.add.reduceat(masked, groups.starts, axis=0)
-    if masked.min(initial=0.0) >= 0.0:
+def _sums(groups: Groups, values: Float64, some: Bool | None) -> Float64:
+    masked = values if some is None else np.where(some, values, 0.0)
+    total: Float64 = np.add.reduceat(masked, groups.starts, axis=0)
+    if not np.count_nonzero(masked < _ZERO):
         return total
+    present = np.ones(values.shape, np.bool_) if some is None else some
     magnitude = np.add.reduceat(np.abs(masked), groups.starts, axis=0)
     doubtful = np.isfinite(total) & (np.abs(total) < CANCELLATION_MAX * magnitude)
     doubtful |= ~np.isfinite(total) & np.isfinite(np.maximum.reduceat(np.abs(masked), groups.starts, axis=0))

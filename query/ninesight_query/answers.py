@@ -22,10 +22,12 @@ def finished(block: Block) -> Block:
 
     Raises ExecutionError where two series of equal labels have a point at one step.
     """
-    rows = np.flatnonzero(block.exists.any(axis=1))
-    if len(rows) < len(block):
-        block = block.take(rows)
-    if block.drop_name.any():
+    exists = block.exists
+    if np.count_nonzero(exists) < exists.size:
+        rows = np.flatnonzero(exists.any(axis=1))
+        if len(rows) < len(block):
+            block = block.take(rows)
+    if np.count_nonzero(block.drop_name):
         names: Sequence[Labels]
         if block.drop_name.all():
             names = label.without_metadata(block.labels)
@@ -34,8 +36,9 @@ def finished(block: Block) -> Block:
                 label.drop_metadata(labels) if drop else labels
                 for labels, drop in zip(block.labels, block.drop_name.tolist(), strict=True)
             ]
-        block = Block(names, block.values, block.present, block.drop_name, block.held, block.ordered)
-    block = merge_same_labels(block)
+        block = merge_same_labels(
+            Block(names, block.values, block.present, block.drop_name, block.held, block.ordered)
+        )
     if block.ordered or label.in_ascending_order(block.labels):
         return block
     order = label.ascending(block.labels)

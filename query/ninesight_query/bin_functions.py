@@ -52,7 +52,7 @@ class NotInBinsError(Exception):
     """The bins do not say it exactly."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class BinWindow(Window):
     """A tile of bins seen through windows: `low` and `high` count bins, `samples` what is in them."""
 
@@ -85,7 +85,7 @@ class BinWindow(Window):
         return Window(tile, self.low, self.high, self.starts_ms, self.ends_ms, self.grid_ms, self.check)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class BinVector(RangeVector):
     """A range vector whose samples are bins. `samples` holds the last one of each."""
 

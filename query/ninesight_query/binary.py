@@ -39,14 +39,12 @@ TRIMS = frozenset({"</", ">/"})
 
 def arithmetic(op: str, left: Float64, right: Float64) -> Float64:
     """Evaluate + - * / % ^ atan2; division by zero gives Inf or NaN."""
-    with np.errstate(all="ignore"):
-        return ARITHMETIC[op](left, right)
+    return ARITHMETIC[op](left, right)
 
 
 def compare(op: str, left: Float64, right: Float64) -> Bool:
     """Evaluate == != < > <= >=; NaN equals nothing."""
-    with np.errstate(all="ignore"):
-        return COMPARISONS[op](left, right)
+    return COMPARISONS[op](left, right)
 
 
 def scalar_scalar(op: str, left: Scalars, right: Scalars) -> Scalars:
@@ -75,7 +73,7 @@ def vector_scalar(
         present = np.zeros_like(present)
     else:
         out = arithmetic(op, left, right)
-    if block.histograms is not None:
+    if block.held is not None and block.histograms is not None:
         floats = np.where(block.present | ~np.asarray(block.has_histogram), 0.0, values[None, :])
         pair = (None, block.histograms) if swapped else (block.histograms, None)
         cells = operate_cells(op, floats, *pair, return_bool=return_bool, context=context)

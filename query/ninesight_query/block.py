@@ -6,7 +6,7 @@ Arrays are shared between nodes and may be read-only broadcasts: nobody writes i
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +28,7 @@ __all__ = [
     "join_rows",
     "merge_same_labels",
     "only",
+    "spread",
     "without_name",
 ]
 
@@ -42,6 +43,15 @@ def filled(objects: Objects) -> Bool:
     return np.asarray(np.not_equal(objects, None), np.bool_)  # type: ignore[call-overload]
 
 
+def spread(mask: Bool, shape: tuple[int, int]) -> Bool:
+    """Return a mask in full shape. For few cells this is faster than a view by np.broadcast_to."""
+    if mask.shape == shape:
+        return mask
+    out = np.empty(shape, np.bool_)
+    out[...] = mask
+    return out
+
+
 def only(objects: Objects, mask: Bool) -> Objects:
     """Return the objects under a mask, None elsewhere."""
     out = objects.copy()
@@ -49,13 +59,14 @@ def only(objects: Objects, mask: Bool) -> Objects:
     return out
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Grid:
-    """Evaluation times: start, start + step, ... (count of them), in milliseconds."""
+    """Evaluation times: start, start + step, ... (count of them), in milliseconds. Nobody changes one."""
 
     start_ms: int
     step_ms: int
     count: int
+    _times: Int64 | None = field(default=None, repr=False, compare=False)
 
     @property
     def end_ms(self) -> int:
@@ -64,13 +75,16 @@ class Grid:
 
     @property
     def times(self) -> Int64:
-        """[T]"""
-        if self.count == 1:
-            return np.array((self.start_ms,), np.int64)
-        return self.start_ms + np.arange(self.count, dtype=np.int64) * self.step_ms
+        """[T] Made once: nobody writes into it."""
+        if self._times is None:
+            if self.count == 1:
+                self._times = np.array((self.start_ms,), np.int64)
+            else:
+                self._times = self.start_ms + np.arange(self.count, dtype=np.int64) * self.step_ms
+        return self._times
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Scalars:
     """One number per step."""
 

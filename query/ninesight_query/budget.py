@@ -29,6 +29,11 @@ class Share:
             self.budget.take(cells - self.cells)
             self.cells = cells
 
+    def close(self) -> None:
+        """Give back what the query held."""
+        self.budget.take(-self.cells)
+        self.cells = 0
+
 
 class Budget:
     """Samples of all running queries. Safe to use from many threads."""
@@ -46,11 +51,10 @@ class Budget:
         try:
             yield share
         finally:
-            with self._lock:
-                self.cells -= share.cells
+            share.close()
 
     def take(self, cells: int) -> None:
-        """Take more. Raises BusyError, and takes nothing, where there is not so much left."""
+        """Take more, or give back. Raises BusyError, and takes nothing, where there is not so much left."""
         with self._lock:
             if self.cells + cells > self._cells_max:
                 raise BusyError(

@@ -16,17 +16,18 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from threading import Event
 
-__all__ = ["Cancelled", "cancelled_now", "cancelling"]
+__all__ = ["Cancelled", "cancelled_now", "cancelling", "never"]
 
 Cancelled = Callable[[], bool]
 """Says whether the answer is no longer wanted. Called often, from the evaluating thread: cheap, never raises."""
 
 
-def _never() -> bool:
+def never() -> bool:
+    """Say that the answer is wanted."""
     return False
 
 
-_CURRENT: ContextVar[Cancelled] = ContextVar("ninesight_query_cancelled", default=_never)
+_CURRENT: ContextVar[Cancelled] = ContextVar("ninesight_query_cancelled", default=never)
 
 
 @contextmanager
@@ -34,7 +35,7 @@ def cancelling(cancelled: Event | Cancelled) -> Iterator[None]:
     """Let what is asked inside end with QueryCancelledError once the event is set, or the callable says True."""
     inner: Cancelled = cancelled.is_set if isinstance(cancelled, Event) else cancelled
     outer = _CURRENT.get()
-    token = _CURRENT.set(inner if outer is _never else lambda: inner() or outer())
+    token = _CURRENT.set(inner if outer is never else lambda: inner() or outer())
     try:
         yield
     finally:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 from ninesight_store.contract import Matcher
 from ninesight_store.errors import MatcherError, StoreError
@@ -13,7 +12,7 @@ from ninesight_store.errors import MatcherError, StoreError
 from ninesight_query.annotations import Annotations
 from ninesight_query.bins import Bins
 from ninesight_query.budget import Share
-from ninesight_query.cancel import Cancelled
+from ninesight_query.cancel import Cancelled, never
 from ninesight_query.contract import Answer, QueryStats, Value
 from ninesight_query.errors import (
     DeadlineError,
@@ -21,6 +20,7 @@ from ninesight_query.errors import (
     LimitError,
     NotAtOnceError,
     QueryCancelledError,
+    QueryError,
     UnavailableError,
 )
 from ninesight_query.fetch import BinWish, Fetching
@@ -28,8 +28,6 @@ from ninesight_query.samples import Samples
 from ninesight_query.settings import EngineSettings
 
 __all__ = ["LABEL_TEXT_MAX", "Context", "Fetched"]
-
-T = TypeVar("T")
 
 LABEL_TEXT_MAX = 1 << 25
 """Characters of label values that the functions of one query may make."""
@@ -102,7 +100,7 @@ class Context:
 
     def check_deadline(self) -> None:
         """Raise DeadlineError once the query ran too long, QueryCancelledError once nobody waits for it."""
-        if self.cancelled():
+        if self.cancelled is not never and self.cancelled():
             raise QueryCancelledError("the query was cancelled: who asked does not wait for it any more")
         if self.clock_s() > self.deadline_s and not (self.busy_left and self.busy_left()):
             raise DeadlineError(
@@ -110,14 +108,12 @@ class Context:
                 "narrow its selectors, its range or its steps, or raise the engine's deadline_s"
             )
 
-    @contextmanager
-    def holding(self, cells: int) -> Iterator[None]:
-        """Count a finished result that has to wait while others are worked out inside."""
+    def hold(self, cells: int) -> None:
+        """Count a finished result that has to wait while others are worked out; `hold(-cells)` lets it go.
+
+        A query that fails meanwhile ends: nothing has to be let go then.
+        """
         self._held += cells
-        try:
-            yield
-        finally:
-            self._held -= cells
 
     def check_text(self, characters: int) -> None:
         """Count the characters of a label value that a function made. Raises LimitError past the bound."""
@@ -131,7 +127,9 @@ class Context:
     def check_cells(self, series: int, steps: int) -> None:
         """Raise LimitError if a result of this size, beside what is loaded and held, is too large."""
         cells = series * steps + self._loaded + self._held
-        self._peak = max(self._peak, cells)
+        if cells <= self._peak:
+            return
+        self._peak = cells
         if cells > self.settings.samples_max:
             raise LimitError(
                 f"a query may hold at most {self.settings.samples_max} samples, this one needs {cells} "
@@ -150,17 +148,31 @@ class Context:
 
     def fetch(self, matchers: tuple[Matcher, ...], start_ms: int, end_ms: int) -> Samples:
         """Return the samples of start <= t <= end, possibly more; each planned span is read once."""
+        planned = self.spans.get(matchers) if self.spans else None
+        if planned is None:
+            # Nobody else asks for these.
+            samples = self._fetch(matchers, start_ms, end_ms)
+            return samples.with_resets() if self.find_resets else samples
         for known in self._fetched.get(matchers, ()):
             if known.start_ms <= start_ms and end_ms <= known.end_ms:
                 return known.samples.with_resets() if self.find_resets else known.samples
-        for low, high in self.spans.get(matchers, ()):
+        for low, high in planned:
             if low <= start_ms and end_ms <= high:
                 start_ms, end_ms = low, high
-        read = self._reading(lambda: self.fetcher.read(matchers, start_ms, end_ms))
-        samples = read.samples
-        self._count(len(samples), read.loaded)
+        samples = self._fetch(matchers, start_ms, end_ms)
         self._fetched.setdefault(matchers, []).append(Fetched(start_ms, end_ms, samples))
         return samples.with_resets() if self.find_resets else samples
+
+    def _fetch(self, matchers: tuple[Matcher, ...], start_ms: int, end_ms: int) -> Samples:
+        began_s = self._begin_reading()
+        try:
+            read = self.fetcher.read(matchers, start_ms, end_ms)
+        except (MatcherError, StoreError) as error:
+            raise _as_query_error(error) from error
+        finally:
+            self._read_s += self.clock_s() - began_s
+        self._count(len(read.samples.labels), read.loaded)
+        return read.samples
 
     def cleaned(self, samples: Samples) -> Samples:
         """Return samples without stale markers. Raises NotAtOnceError where that takes too long."""
@@ -174,22 +186,20 @@ class Context:
             if known.holds(wish):
                 return bins
         wish = next((each for each in self.bin_wishes.get(matchers, ()) if each.holds(wish)), wish)
-        read = self._reading(lambda: self.fetcher.read_bins(matchers, wish))
+        began_s = self._begin_reading()
+        try:
+            read = self.fetcher.read_bins(matchers, wish)
+        except (MatcherError, StoreError) as error:
+            raise _as_query_error(error) from error
+        finally:
+            self._read_s += self.clock_s() - began_s
         self._count(len(read.bins.labels), read.loaded)
         self._binned.setdefault(matchers, []).append((wish, read.bins))
         return read.bins
 
-    def _reading(self, read: Callable[[], T]) -> T:
+    def _begin_reading(self) -> float:
         self.check_deadline()
-        began_s = self.clock_s()
-        try:
-            return read()
-        except MatcherError as error:
-            raise ExecutionError(str(error)) from error
-        except StoreError as error:
-            raise UnavailableError(f"reading the store: {error}") from error
-        finally:
-            self._read_s += self.clock_s() - began_s
+        return self.clock_s()
 
     def _count(self, series: int, loaded: int) -> None:
         """Count what was read. Raises LimitError, DeadlineError."""
@@ -206,3 +216,9 @@ class Context:
             )
         self.share.grow_to(self._loaded)
         self.check_deadline()
+
+
+def _as_query_error(error: MatcherError | StoreError) -> QueryError:
+    if isinstance(error, MatcherError):
+        return ExecutionError(str(error))
+    return UnavailableError(f"reading the store: {error}")

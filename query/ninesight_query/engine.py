@@ -45,6 +45,11 @@ T = TypeVar("T")
 TIME_MS_MAX = 1 << 53
 
 
+def _quiet() -> np.errstate:
+    """Let numpy say nothing of what PromQL takes for granted: x/0 and 0/0 have values, and so have overflows."""
+    return np.errstate(all="ignore")
+
+
 class _Turn(NamedTuple):
     """What a query is given when its turn comes."""
 
@@ -170,7 +175,11 @@ class LocalEngine:
     def _placed(self, work: Callable[[_Turn], T]) -> T:
         """Do the work of a query when there is a place for it."""
         until_s = self._clock_s() + self._settings.deadline_s
-        with self._gate.place(until_s, self._clock_s, cancelled_now()), self._budget.share() as share:
+        with (
+            self._gate.place(until_s, self._clock_s, cancelled_now()),
+            self._budget.share() as share,
+            _quiet(),
+        ):
             return work(_Turn(until_s, share, self._fetcher, self._settings))
 
     def _at_once(self, query: str, work: Callable[[_Turn], Answer]) -> Answer | None:
@@ -179,16 +188,18 @@ class LocalEngine:
                 return None
         except QueryError:
             return None
+        share = Share(self._budget)
         try:
-            with self._budget.share() as share:
-                until_s = self._clock_s() + AT_ONCE_S
-                busy_until_s = self._busy_s() + AT_ONCE_S
-                left = partial(self._busy_before, busy_until_s)
+            until_s = self._clock_s() + AT_ONCE_S
+            busy_until_s = self._busy_s() + AT_ONCE_S
+            left = partial(self._busy_before, busy_until_s)
+            with _quiet():
                 return work(_Turn(until_s, share, AtHand(self._fetcher), self._at_once_settings, left))
         except Exception:
             # Whatever it is: who can wait for the answer finds out and says so.
             return None
         finally:
+            share.close()
             self._gate.leave()
 
     def _busy_before(self, until_s: float) -> bool:

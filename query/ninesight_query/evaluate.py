@@ -14,7 +14,7 @@ from ninesight_store.contract import Float64
 from ninesight_query import binary, functions, ir, vectors
 from ninesight_query.aggregate import aggregate
 from ninesight_query.bin_functions import NotInBinsError, bin_vector
-from ninesight_query.block import Block, Grid, Scalars, Text, filled, merge_same_labels, without_name
+from ninesight_query.block import Block, Grid, Scalars, Text, filled, without_name
 from ninesight_query.context import Context
 from ninesight_query.errors import ExecutionError
 from ninesight_query.extended import smoothed
@@ -120,18 +120,22 @@ def _negate(value: Evaluated, context: Context) -> Evaluated:
 
 def _binary(node: ir.Binary, grid: Grid, context: Context) -> Evaluated:
     """Evaluate a chain of operators from its innermost left operand out, without a level of stack for each."""
+    if context.find_resets:
+        with context.finding_resets(False):
+            return _binary(node, grid, context)
     chain = [node]
-    with context.finding_resets(False):
-        while isinstance(inner := chain[-1].left, ir.Binary) and not (
-            grid.count > 1 and ir.step_invariant(inner)
-        ):
-            chain.append(inner)
-        left = evaluate(inner, grid, context)
-        for each in reversed(chain):
-            context.check_deadline()
-            with context.holding(left.values.size if isinstance(left, Block) else 0):
-                right = evaluate(each.right, grid, context)
-            left = _operated(each, left, right, context)
+    while isinstance(inner := chain[-1].left, ir.Binary) and not (
+        grid.count > 1 and ir.step_invariant(inner)
+    ):
+        chain.append(inner)
+    left = evaluate(inner, grid, context)
+    for each in reversed(chain):
+        context.check_deadline()
+        held = left.values.size if isinstance(left, Block) else 0
+        context.hold(held)
+        right = evaluate(each.right, grid, context)
+        context.hold(-held)
+        left = _operated(each, left, right, context)
     return left
 
 
@@ -169,7 +173,7 @@ def _aggregate(node: ir.Aggregate, grid: Grid, context: Context) -> Block:
         for q in np.unique(param):
             if not 0 <= q <= 1:
                 context.annotations.invalid_quantile(float(q))
-    return merge_same_labels(aggregate(node, block, param, context))
+    return aggregate(node, block, param, context)
 
 
 def _call(node: ir.Call, grid: Grid, context: Context) -> Evaluated:
@@ -182,15 +186,18 @@ def _call(node: ir.Call, grid: Grid, context: Context) -> Evaluated:
 
 
 def _range_call(node: ir.Call, grid: Grid, context: Context) -> Block:
-    place = next(k for k, arg in enumerate(node.args) if arg.type is ir.ValueType.MATRIX)
-    params = [scalar(arg, grid, context) for k, arg in enumerate(node.args) if k != place]
-    argument = node.args[place]
+    argument, params = node.args[0], []
+    if len(node.args) > 1:
+        place = next(k for k, arg in enumerate(node.args) if arg.type is ir.ValueType.MATRIX)
+        params = [scalar(arg, grid, context) for k, arg in enumerate(node.args) if k != place]
+        argument = node.args[place]
     block: Block | None = None
     if isinstance(argument, ir.RangeSelector):
         bins = bin_vector(node.name, argument, grid, context)
-        context.annotations.look_at(argument.position, node.args[0].position)
-        with suppress(NotInBinsError):
-            block = None if bins is None else call_range(node.name, bins, params, context)
+        if bins is not None:
+            context.annotations.look_at(argument.position, node.args[0].position)
+            with suppress(NotInBinsError):
+                block = call_range(node.name, bins, params, context)
     if block is None:
         windows = range_argument(argument, grid, context)
         context.annotations.look_at(argument.position, node.args[0].position)

@@ -6,7 +6,6 @@ import threading
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from typing import Protocol
-from weakref import WeakKeyDictionary
 
 import numpy as np
 from ninesight_store import Cover, Rollup
@@ -23,7 +22,7 @@ Keeping = Callable[[tuple[Matcher, ...], int, int], Cover | None]
 Rolling = Callable[[tuple[Matcher, ...], int, int, Int64, Collection[str]], Rollup]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Read:
     """The samples of one selector, possibly of more than the span asked for."""
 
@@ -85,7 +84,7 @@ class Fetching(Protocol):
 class Fetcher:
     """Reads selectors of one source. Safe to use from many threads.
 
-    What was laid out of a cover (tiles, stale markers) lives as long as the cover.
+    What was laid out of a cover (tiles, stale markers) is kept with it.
     """
 
     def __init__(self, source: Source, *, use_starts: bool = False) -> None:
@@ -98,7 +97,6 @@ class Fetcher:
             None if use_starts else getattr(source, "kept_covers", None)
         )
         self._lock = threading.Lock()
-        self._known: WeakKeyDictionary[Cover, Samples] = WeakKeyDictionary()
 
     @property
     def has_bins(self) -> bool:
@@ -122,9 +120,10 @@ class Fetcher:
             return Read(Samples.of_columns(columns), loaded)
         cover = self._covering(matchers, start_ms, end_ms)
         with self._lock:
-            samples = self._known.get(cover)
+            samples = self.laid(cover)
             if samples is None:
-                samples = self._known[cover] = Samples.of_cover(cover)
+                samples = Samples.of_cover(cover)
+                cover.laid = samples
         return Read(samples, cover.samples_in(start_ms, end_ms) + _points(cover.histograms))
 
     def keeping(self) -> Keeping | None:
@@ -133,7 +132,8 @@ class Fetcher:
 
     def laid(self, cover: Cover) -> Samples | None:
         """Return what was laid out of a cover, None if nothing was yet."""
-        return self._known.get(cover)
+        laid = cover.laid
+        return laid if isinstance(laid, Samples) else None
 
 
 class AtHand:

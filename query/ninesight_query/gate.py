@@ -23,7 +23,8 @@ class Gate:
     """Places for running queries, and for those that wait for one. Safe to use from many threads."""
 
     def __init__(self, running_max: int, waiting_max: int) -> None:
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
         self._running_max = running_max
         self._waiting_max = waiting_max
         self.running = 0
@@ -40,7 +41,7 @@ class Gate:
 
     def enter_at_once(self) -> bool:
         """Take a place if one is free, and say so. Who took one gives it back by `leave`."""
-        with self._changed:
+        with self._lock:
             if self.running >= self._running_max:
                 return False
             self.running += 1
@@ -48,7 +49,7 @@ class Gate:
 
     def leave(self) -> None:
         """Give a place back."""
-        with self._changed:
+        with self._lock:
             self.running -= 1
             if self.waiting:
                 self._changed.notify()

@@ -40,6 +40,9 @@ class Pairs:
     """[P] rows of the one side."""
     group: Int64
     """[P]"""
+    whole_many: bool = False
+    """Whether every row of the many side is there, once and in order."""
+    whole_one: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +117,9 @@ def _simple_join(
         return None
     low, number = _found(ordered, many_ids)
     rows = np.flatnonzero(number)
-    pairs = Pairs(rows, order[low[rows]], many_ids[rows])
+    found = order[low[rows]]
+    whole = (np.array_equal(each, np.arange(len(side))) for each, side in ((rows, many), (found, one)))
+    pairs = Pairs(rows, found, many_ids[rows], *whole)
     names = result_labels(many, one, pairs, matching, drop_metadata=drop)
     keys = _result_keys(pairs, names, matching)
     return Join(many_ids, one_ids, pairs, names, len(set(keys)) < len(keys))

@@ -3,6 +3,9 @@
 Only sequences that are *kept* are remembered: those of stored selectors (`keep_labels`), and what was made of kept
 ones. They are known by identity and stay alive as long as what was made of them. Nobody changes a sequence
 of labels once it is in a block.
+
+A query asks a dozen times, so looking something up takes no lock and moves nothing: an entry that was used is marked,
+and gets a second chance when room is needed (the CLOCK algorithm; Corbato, 1968).
 """
 
 from __future__ import annotations
@@ -24,14 +27,23 @@ _OVERHEAD = 16
 """What is remembered of few labels takes memory too, in labels."""
 
 
+class _Missing:
+    """What stands for nothing: None may have been made."""
+
+
+_MISSING = _Missing()
+
+
 @dataclass(slots=True)
 class _Entry:
     labels: Sequence[Labels]
     made: dict[Hashable, Any] = field(default_factory=dict)
+    used: bool = False
+    """Since room was needed last."""
 
 
 class LabelMemo:
-    """What was made of kept sequences of labels, the least recently used dropped first. Safe from many threads."""
+    """What was made of kept sequences of labels; what was not used of late is dropped. Safe from many threads."""
 
     def __init__(self, labels_max: int = _LABELS_MAX) -> None:
         self._labels_max = labels_max
@@ -59,15 +71,15 @@ class LabelMemo:
 
         `labels_of` says which labels the result holds, to be kept as well.
         """
-        with self._lock:
-            entry = self._kept.get(id(labels))
-            if entry is not None and what in entry.made:
-                self._kept.move_to_end(id(labels))
-                known: T = entry.made[what]
-                return known
+        entry = self._kept.get(id(labels))
+        if entry is None:
+            return make()
+        entry.used = True
+        known: T | _Missing = entry.made.get(what, _MISSING)
+        if not isinstance(known, _Missing):
+            return known
         made = make()
-        if entry is not None:
-            self._add(entry, what, made, labels_of(made) if labels_of else ())
+        self._add(entry, what, made, labels_of(made) if labels_of else ())
         return made
 
     def get_of_two(
@@ -79,17 +91,17 @@ class LabelMemo:
         labels_of: Callable[[T], Sequence[Labels]] | None = None,
     ) -> T:
         """Return what `make` makes of both sequences; it is remembered if both are kept."""
+        entry, other = self._kept.get(id(labels)), self._kept.get(id(others))
+        if entry is None or other is None:
+            return make()
+        entry.used = other.used = True
         key = (id(others), what)
-        with self._lock:
-            entry = self._kept.get(id(labels)) if id(others) in self._kept else None
-            if entry is not None and key in entry.made:
-                self._kept.move_to_end(id(labels))
-                # The others are held beside it: nothing else can have got their identity.
-                known: T = entry.made[key][1]
-                return known
+        # The others are held beside it: nothing else can have got their identity.
+        known: tuple[Sequence[Labels], T] | None = entry.made.get(key)
+        if known is not None:
+            return known[1]
         made = make()
-        if entry is not None:
-            self._add(entry, key, (others, made), labels_of(made) if labels_of else ())
+        self._add(entry, key, (others, made), labels_of(made) if labels_of else ())
         return made
 
     def _add(self, entry: _Entry, what: Hashable, made: object, labels: Sequence[Labels]) -> None:
@@ -102,8 +114,16 @@ class LabelMemo:
             entry.made[what] = made
             self._keep(labels)
             while self._labels > self._labels_max and self._kept:
-                _, gone = self._kept.popitem(last=False)
-                self._labels -= (len(gone.labels) + _OVERHEAD) * (1 + len(gone.made))
+                self._drop_one()
+
+    def _drop_one(self) -> None:
+        key, entry = next(iter(self._kept.items()))
+        if entry.used:
+            entry.used = False
+            self._kept.move_to_end(key)
+            return
+        del self._kept[key]
+        self._labels -= (len(entry.labels) + _OVERHEAD) * (1 + len(entry.made))
 
     def _keep(self, labels: Sequence[Labels]) -> None:
         # The empty ones are few objects that everybody shares.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 from ninesight_store.contract import Float64, Labels
@@ -13,7 +12,7 @@ from ninesight_query import labels as label
 from ninesight_query import over_time, rates, regression
 from ninesight_query import range_histograms as histogram
 from ninesight_query.bin_functions import BIN_FUNCTIONS, BinVector
-from ninesight_query.block import Block, Bool, Objects, without_name
+from ninesight_query.block import Block, Bool, Objects, spread, without_name
 from ninesight_query.context import Context
 from ninesight_query.errors import ExecutionError
 from ninesight_query.extended import kernel_of
@@ -85,26 +84,17 @@ def call_range(name: str, vector: RangeVector, params: Sequence[Float64], contex
     Raises NotInBinsError where the vector is one of bins that do not say it exactly.
     """
     function = RANGE_FUNCTIONS[name]
-    every_step = function.every_step or any(len(param) > 1 and param.strides != (0,) for param in params)
+    every_step = function.every_step or (
+        bool(params) and any(len(param) > 1 and param.strides != (0,) for param in params)
+    )
     steps = 1 if vector.pinned and not every_step else vector.grid.count
-    params = [param[:steps] for param in params]
-    _check_params(name, params, context)
+    if params:
+        params = [param[:steps] for param in params]
+        _check_params(name, params, context)
     samples = vector.samples
     context.check_cells(len(samples), vector.grid.count)
-    values, present = np.zeros((len(samples), steps)), np.zeros((len(samples), steps), np.bool_)
-    kernel: Callable[..., tuple[Float64, Bool]] = partial(_plain, function, params)
-    if isinstance(vector, BinVector):
-        kernel = BIN_FUNCTIONS[name].kernel
-    elif vector.extension:
-        kernel = kernel_of(name, vector, context)
     vector.check_points(name)
-    with np.errstate(all="ignore"):
-        for window in vector.windows(context, every_step=every_step):
-            for part in window.groups() if function.by_group and _long(window) else (window,):
-                rows = part.tile.rows
-                values[rows], present[rows] = kernel(part)
-            if name in ("rate", "increase") and window.tile.starts is not None:
-                _annotate_overlaps(window, samples.labels, context)
+    values, present = _floats(name, vector, params, context, (len(samples), steps), every_step=every_step)
     histograms: Objects | HistogramGrid | None = None
     if samples.histograms and vector.extension:
         histograms = apply_extended(name, vector, values, present, context)
@@ -112,15 +102,52 @@ def call_range(name: str, vector: RangeVector, params: Sequence[Float64], contex
         histograms = apply_to_grid(name, function.handler, vector, params, values, present, context)
     if name in ("rate", "increase"):
         _annotate_counters(vector, present, context)
-    block = Block(samples.labels, values, present, samples.drop_name.copy(), histograms)
-    block = block.broadcast(vector.grid.count)
+    block = Block(samples.labels, values, present, samples.drop_name, histograms)
+    if steps != vector.grid.count:
+        block = block.broadcast(vector.grid.count)
     if function.keeps_name:
         return block
     return without_name(block, delayed=context.settings.delayed_name_removal)
 
 
-def _plain(function: RangeFunction, params: Sequence[Float64], window: Window) -> tuple[Float64, Bool]:
-    return function.kernel(window, params)
+def _floats(
+    name: str,
+    vector: RangeVector,
+    params: Sequence[Float64],
+    context: Context,
+    shape: tuple[int, int],
+    *,
+    every_step: bool,
+) -> tuple[Float64, Bool]:
+    """Return what a function's kernel gives for the float samples: values and where they count, [S, T] each."""
+    function, samples = RANGE_FUNCTIONS[name], vector.samples
+    kernel: Callable[..., tuple[Float64, Bool]] = function.kernel
+    arguments: tuple[Sequence[Float64], ...] = (params,)
+    if isinstance(vector, BinVector):
+        kernel, arguments = BIN_FUNCTIONS[name].kernel, ()
+    elif vector.extension:
+        kernel, arguments = kernel_of(name, vector, context), ()
+    # Histograms are written into what the kernels gave: that must be ours.
+    alone = not samples.histograms and samples.in_one_tile
+    values, present = np.zeros((0, 0)), np.zeros((0, 0), np.bool_)
+    for window in vector.windows(context, every_step=every_step):
+        by_group = function.by_group and _long(window)
+        if alone and not by_group and len(window.tile.rows) == shape[0]:
+            values, present = kernel(window, *arguments)
+            if values.shape != shape:
+                values = np.broadcast_to(values, shape)
+            present = spread(present, shape)
+        else:
+            if values.shape != shape:
+                values, present = np.zeros(shape), np.zeros(shape, np.bool_)
+            for part in window.groups() if by_group else (window,):
+                rows = part.tile.rows
+                values[rows], present[rows] = kernel(part, *arguments)
+        if window.tile.starts is not None and name in ("rate", "increase"):
+            _annotate_overlaps(window, samples.labels, context)
+    if values.shape != shape:
+        values, present = np.zeros(shape), np.zeros(shape, np.bool_)
+    return values, present
 
 
 def _long(window: Window) -> bool:
@@ -151,12 +178,15 @@ def _annotate_overlaps(window: Window, labels: Sequence[Labels], context: Contex
 
 
 def _annotate_counters(vector: RangeVector, present: Bool, context: Context) -> None:
-    names = label.metric_names(vector.samples.labels)
+    labels = vector.samples.labels
     if not context.settings.type_and_unit_labels:
-        odd = remembered(vector.samples.labels, "no counters", lambda: _not_counters(names))
-        for metric in dict.fromkeys(names[row] for row in odd if present[row].any()):
-            context.annotations.possible_non_counter(metric)
+        odd = remembered(labels, "no counters", lambda: _not_counters(label.metric_names(labels)))
+        if odd:
+            names = label.metric_names(labels)
+            for metric in dict.fromkeys(names[row] for row in odd if present[row].any()):
+                context.annotations.possible_non_counter(metric)
         return
+    names = label.metric_names(labels)
     some = present.any(axis=1)
     for row in np.flatnonzero(some).tolist():
         kind = label.get(vector.samples.labels[row], "__type__")

@@ -31,8 +31,10 @@ def ranked(node: ir.Aggregate, block: Block, param: Float64, context: Context) -
     if node.op == "limit_ratio":
         return _masked(block, block.exists & _ratio(block, wanted))
     exists = block.exists if node.op == "limitk" else block.present
-    if node.op != "limitk" and block.histograms is not None:
+    if node.op != "limitk" and block.held is not None:
         annotate_ignored(node.op, context)
+    if block.steps == 1 and node.op in ("topk", "bottomk"):
+        return _best(block, float(wanted[0]), groups, descending=node.op == "topk")
     mask = np.zeros(exists.shape, np.bool_)
     ends = np.append(groups.starts[1:], len(block))
     for start, end in zip(groups.starts, ends, strict=True):
@@ -41,8 +43,6 @@ def ranked(node: ir.Aggregate, block: Block, param: Float64, context: Context) -
             mask[rows] = exists[rows] & (np.cumsum(exists[rows], axis=0) <= wanted)
         else:
             mask[rows] = _top(block.values[rows], exists[rows], wanted, descending=node.op == "topk")
-    if block.steps == 1 and node.op in ("topk", "bottomk"):
-        return _ordered(block, mask[:, 0], groups, descending=node.op == "topk")
     return _masked(block, mask)
 
 
@@ -54,7 +54,7 @@ def _checked(op: str, param: Float64, context: Context) -> Float64:
         for ratio in np.unique(param[np.abs(param) > 1.0]):
             context.annotations.invalid_ratio(float(ratio), 1.0 if ratio > 0 else -1.0)
         return np.clip(param, -1.0, 1.0)
-    outside = param[(param >= INT64_LIMIT) | (param <= -INT64_LIMIT)]
+    outside = param[np.abs(param) >= INT64_LIMIT]
     if len(outside):
         raise ExecutionError(f"Scalar value {outside[0]:g} overflows int64")
     return np.trunc(param)
@@ -75,12 +75,17 @@ def _masked(block: Block, mask: Bool) -> Block:
     return block.take(rows).masked(mask[rows])
 
 
-def _ordered(block: Block, chosen: Bool, groups: Groups, *, descending: bool) -> Block:
-    """Order the one column of an instant query: group by group, best first."""
-    rows = np.flatnonzero(chosen)
+def _best(block: Block, wanted: float, groups: Groups, *, descending: bool) -> Block:
+    """Return the k largest (or smallest) of the one column of an instant query: group by group, best first."""
+    rows = np.flatnonzero(block.present[:, 0])
     values = block.values[rows, 0]
-    key = np.where(np.isnan(values), np.inf, -values if descending else values)
-    out = block.take(rows[np.lexsort((np.isnan(values), key, groups.ids[rows]))])
+    nan = np.isnan(values)
+    key = np.where(nan, np.inf, -values if descending else values)
+    ids = groups.ids[rows]
+    order = np.lexsort((nan, key, ids))
+    ids = ids[order]
+    rank = np.arange(len(order)) - ids.searchsorted(ids)
+    out = block.take(rows[order[rank < wanted]])
     return Block(out.labels, out.values, out.present, out.drop_name, ordered=True)
 
 

@@ -83,6 +83,7 @@ class Samples:
     _clean: Samples | None = None
     _resets: Samples | None = None
     _any_stale: bool | None = None
+    _in_one_tile: bool | None = None
     table: HistogramTable | None = None
     """The same histograms as matrices; None where they were computed (a subquery)."""
 
@@ -158,6 +159,14 @@ class Samples:
         """Whether stale markers were taken out, or there are none."""
         return self._any_stale is False or (self._clean is not None and self._clean._tiles is not None)
 
+    @property
+    def in_one_tile(self) -> bool:
+        """Whether one tile holds all series, in their order."""
+        if self._in_one_tile is None:
+            tiles = self._laid()
+            self._in_one_tile = len(tiles) == 1 and np.array_equal(tiles[0].rows, np.arange(len(self.labels)))
+        return self._in_one_tile
+
     def with_resets(self) -> Samples:
         """Return the samples with counter resets of histograms looked for; see `HistogramTable.with_resets`."""
         if self.table is None:
@@ -217,7 +226,11 @@ class Samples:
             tile, low, high = whole.seen(starts_ms, ends_ms)
             if not tile.values.shape[1]:
                 continue
-            for part in _parts(tile, max(len(ends_ms), tile.values.shape[1])):
+            width = max(len(ends_ms), tile.values.shape[1])
+            if len(tile.rows) * width <= CELLS_MAX:
+                yield tile, low, high
+                continue
+            for part in _parts(tile, width):
                 if part is None:
                     yield tile, low, high
                 elif len(low) == 1:

@@ -10,7 +10,7 @@ import numpy as np
 from ninesight_store.contract import Int64, stale_in
 
 from ninesight_query import ir
-from ninesight_query.block import Block, Bool, Grid, Objects
+from ninesight_query.block import Block, Bool, Grid, Objects, spread
 from ninesight_query.context import Context
 from ninesight_query.histogram_grid import Cell, HistogramGrid
 from ninesight_query.histogram_grid_rate import newest_cell
@@ -28,29 +28,38 @@ def instant(selector: ir.Selector, grid: Grid, context: Context, *, timestamps: 
     samples = _newest(selector, grid, context)
     context.check_cells(len(samples), len(ends))
     shape = (len(samples), len(ends))
-    values, present = np.zeros(shape), np.zeros(shape, np.bool_)
+    values, present = np.zeros((0, 0)), np.zeros((0, 0), np.bool_)
     times = np.full(shape, np.iinfo(np.int64).min) if samples.histograms or timestamps else None
     any_stale = samples.any_stale
+    oldest_ms = ends - lookback_ms if len(ends) > 1 else np.array(int(ends[0]) - lookback_ms)
     for tile in samples.whole_tiles(len(ends)):
         context.check_deadline()
-        index = tile.bounds(ends) - 1
-        seen = index >= 0
-        index = np.maximum(index, 0)
-        at = tile.time_at(index)
-        found = tile.at(index)
-        fresh = seen & (at > ends - lookback_ms)
-        values[tile.rows] = found
+        index = tile.bounds(ends) - _ONE
+        before = index < _ZERO
+        some_before = np.count_nonzero(before)
+        ((found, at),) = tile.samples_at(np.maximum(index, 0) if some_before else index)
+        fresh = at > oldest_ms
+        if some_before:
+            fresh &= ~before
+        there = fresh & ~stale_in(found) if any_stale else fresh
+        if times is None and found.shape == shape and samples.in_one_tile:
+            values, present = found, spread(there, shape)
+            break
+        if values.shape != shape:
+            values, present = np.zeros(shape), np.zeros(shape, np.bool_)
+        values[tile.rows], present[tile.rows] = found, there
         if times is not None:
             times[tile.rows] = np.where(fresh, at, times[tile.rows])
-        present[tile.rows] = fresh & ~stale_in(found) if any_stale else fresh
+    if values.shape != shape:
+        values, present = np.zeros(shape), np.zeros(shape, np.bool_)
     histograms: HistogramGrid | None = None
     if samples.histograms and times is not None:
         histograms = _latest_histograms(samples, ends, lookback_ms, times, present)
     if timestamps and times is not None:
         exists = present if histograms is None else present | histograms.present
         values, present, histograms = times / 1000.0, exists, None
-    block = Block(samples.labels, values, present, samples.drop_name.copy(), histograms)
-    return block.broadcast(grid.count)
+    block = Block(samples.labels, values, present, samples.drop_name, histograms)
+    return block if len(ends) == grid.count else block.broadcast(grid.count)
 
 
 def _newest(selector: ir.Selector, grid: Grid, context: Context) -> Samples:
@@ -90,13 +99,20 @@ def _latest_histograms(
     return HistogramGrid((len(samples), len(ends)), cells, odd)
 
 
+# As arrays: numpy takes twice as long for an operand that is a Python number.
+_ZERO, _ONE = np.array(0), np.array(1)
+
+
 def _nothing() -> None:
     """Check nothing."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Window:
-    """One tile seen through the windows (start, end] of every step: columns lo..hi-1 lie inside."""
+    """One tile seen through the windows (start, end] of every step: columns lo..hi-1 lie inside.
+
+    Nobody changes one.
+    """
 
     tile: Tile
     low: Int64
@@ -186,9 +202,9 @@ class Window:
         return replace(self, tile=part, low=low, high=high)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class RangeVector:
-    """Series with their samples, and the windows to see them through."""
+    """Series with their samples, and the windows to see them through. Nobody changes one."""
 
     samples: Samples
     """Free of stale markers."""
@@ -215,14 +231,12 @@ class RangeVector:
                 ends = np.broadcast_to(ends, grid_ms.shape)
             else:
                 grid_ms = grid_ms[:1]
-        for tile, low, high in self._tiles(starts, ends):
+        tiles = self._reaching(starts, ends) if self.reach_ms else self.samples.seen(starts, ends)
+        for tile, low, high in tiles:
             context.check_deadline()
             yield Window(tile, low, high, starts, ends, grid_ms, context.check_deadline)
 
-    def _tiles(self, starts: Int64, ends: Int64) -> Iterator[tuple[Tile, Int64, Int64]]:
-        if not self.reach_ms:
-            yield from self.samples.seen(starts, ends)
-            return
+    def _reaching(self, starts: Int64, ends: Int64) -> Iterator[tuple[Tile, Int64, Int64]]:
         low_ms, high_ms = int(starts[0]) - self.reach_ms, int(ends[-1]) + self.reach_ms
         for tile in self.samples.tiles(len(ends), low_ms, high_ms):
             yield tile, tile.bounds(starts), tile.bounds(ends)

@@ -34,8 +34,11 @@ def shifted(grid: Grid, offset_ms: int, at: ir.At | None, context: Context) -> I
 
 def selector_span(selector: ir.Selector, range_ms: int, grid: Grid, context: Context) -> tuple[int, int]:
     """Return the first and last time of the samples a selector may need."""
-    ends = shifted(grid, selector.offset_ms, selector.at, context)
-    start_ms, end_ms = int(ends[0]) - range_ms + 1, int(ends[-1])
+    if selector.at is not None:
+        first_ms = last_ms = selector.at.resolve(context.start_ms, context.end_ms)
+    else:
+        first_ms, last_ms = grid.start_ms, grid.end_ms
+    start_ms, end_ms = first_ms - selector.offset_ms - range_ms + 1, last_ms - selector.offset_ms
     if selector.extension:
         start_ms -= context.settings.lookback_ms
     if selector.extension is ir.Extension.SMOOTHED:

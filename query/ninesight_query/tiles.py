@@ -20,13 +20,15 @@ T = TypeVar("T", np.float64, np.int64)
 
 SHARED_ROWS_MIN = 12
 PATTERN_ROUNDS_MAX = 3
-_CELLS_COMPARED_MAX = 1_000
-"""Cells a row, about, up to which comparing every time is faster than one search a row."""
+_SEARCHED_MAX = 10
+"""Groups up to which a search in each is faster than anything that numpy does with all of them."""
+_NEAR = 6
+"""Columns on either side of where one series has an edge in which the others' edges are looked for first."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Tile:
-    """Float samples of some series."""
+    """Float samples of some series. Nobody changes one: freezing it would cost more than laying it out."""
 
     rows: Int64
     """[R] which series."""
@@ -86,6 +88,11 @@ class Tile:
 
     def seen(self, starts_ms: Int64, ends_ms: Int64) -> tuple[Tile, Int64, Int64]:
         """Return what `within` gives for windows start < t <= end, ascending, and both `bounds` in that."""
+        if len(starts_ms) == 1:
+            both, first, last = _edges(self.times, starts_ms, ends_ms)
+            if self.owner is not None:
+                both = both[self.owner]
+            return self._columns(first, last), both[:, :1], both[:, 1:]
         low, high = _counts(self.times, starts_ms), _counts(self.times, ends_ms)
         first, last = int(low[:, 0].min()), int(high[:, -1].max())
         if first:
@@ -103,7 +110,7 @@ class Tile:
         """Return the values at sample positions [1, T] or [R, T]: [R, T]."""
         found: Float64
         if len(index) == 1:
-            found = np.take(self.values, index[0], axis=1)
+            found = self.values.take(index[0], axis=1)
         else:
             # As np.take_along_axis, which takes three times as long for few cells.
             found = self.values[np.arange(len(self.values))[:, None], index]
@@ -120,18 +127,63 @@ class Tile:
             found = self.times[np.arange(len(self.times))[:, None], index]
         return found
 
+    def samples_at(self, *places: Int64) -> list[tuple[Float64, Int64]]:
+        """Return what `at` and `time_at` do, for several positions."""
+        if len(places[0]) == 1 or self.shared:
+            return [(self.at(index), self.time_at(index)) for index in places]
+        rows = groups = np.arange(len(self.values))[:, None]
+        if self.owner is not None:
+            groups = self.owner[:, None]
+        return [(self.values[rows, index], self.times[groups, index]) for index in places]
+
 
 def _counts(times: Int64, edges: Int64) -> Int64:
     """Return how many times of each row lie at or before each edge: [G, T]."""
     if len(times) == 1:
         found: Int64 = times[0].searchsorted(edges, "right")[None, :]
         return found
-    if len(edges) == 1 and times.size <= _CELLS_COMPARED_MAX * (len(times) - 1):
-        return np.add.reduce(times <= edges[0], axis=1, dtype=np.int64, keepdims=True)
+    if len(edges) == 1 and len(times) > _SEARCHED_MAX:
+        near = _near(times, int(edges[0]))
+        if near is not None:
+            return near
     out = np.empty((len(times), len(edges)), np.int64)
     for row, each in enumerate(times):
         out[row] = each.searchsorted(edges, "right")
     return out
+
+
+def _edges(times: Int64, starts_ms: Int64, ends_ms: Int64) -> tuple[Int64, int, int]:
+    """Return where one window begins and ends among the times of each group, [G, 2], from its first column on.
+
+    Then that column, and the one after its last.
+    """
+    edges = np.concatenate((starts_ms, ends_ms))
+    if len(times) > _SEARCHED_MAX:
+        low, high = (_near(times, int(edge)) for edge in edges)
+        if low is not None and high is not None:
+            first = int(low.min())
+            return np.concatenate((low, high), axis=1) - first, first, int(high.max())
+    found = [each.searchsorted(edges, "right").tolist() for each in times]
+    first = min([pair[0] for pair in found])
+    both = np.array(found)
+    return both - first if first else both, first, max([pair[1] for pair in found])
+
+
+def _near(times: Int64, edge_ms: int) -> Int64 | None:
+    """Return `_counts` of one edge, [G, 1], or None where they are far apart.
+
+    Series of one selector are about as dense as each other: the others are looked for where the first one was found.
+    """
+    at = int(times[0].searchsorted(edge_ms, "right"))
+    first, last = max(0, at - _NEAR), min(times.shape[1], at + _NEAR)
+    passed = times[:, first:last] <= edge_ms
+    if first and np.count_nonzero(passed[:, 0]) < len(times):
+        return None
+    if last < times.shape[1] and np.count_nonzero(passed[:, -1]):
+        return None
+    # Few columns: the count of a row fits into a byte, and numpy adds bytes as they are.
+    number = np.add.reduce(passed.view(np.int8), axis=1, dtype=np.int8, keepdims=True)
+    return np.add(number, first, dtype=np.int64)
 
 
 @dataclass(frozen=True, slots=True)

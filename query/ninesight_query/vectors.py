@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 from ninesight_store.contract import Float64, Int64, Labels
 
 from ninesight_query import ir
@@ -19,7 +18,12 @@ from ninesight_query.operate_histograms import operate_cells
 __all__ = ["set_operation", "vector_vector"]
 
 
-T = TypeVar("T", np.float64, np.bool_)
+class _Cells(NamedTuple):
+    """What an operator gives for pairs of series: [P, T] each."""
+
+    values: Float64
+    present: Bool
+    histograms: Objects | None
 
 
 def vector_vector(node: ir.Binary, left: Block, right: Block, context: Context) -> Block:
@@ -34,13 +38,16 @@ def vector_vector(node: ir.Binary, left: Block, right: Block, context: Context) 
     many, one = (right, left) if swapped else (left, right)
     pairs, names = joined.pairs, joined.names
     context.check_cells(len(pairs.many), left.steps)
-    both = _taken(many.exists, pairs.many) & _taken(one.exists, pairs.one)
-    if joined.ambiguous:
-        check_many_side(pairs, both, names, matching)
-    parts = [_paired(node, many, one, pairs, names, both, swapped=swapped, context=context)]
-    if filled:
-        ids = joined.many_ids, joined.one_ids
-        parts += _filled(node, many, one, *ids, drop=drop, swapped=swapped, context=context)
+    both: Bool | None = None
+    if joined.ambiguous or many.held is not None or one.held is not None:
+        both = many.exists[pairs.many] & one.exists[pairs.one]
+        if joined.ambiguous:
+            check_many_side(pairs, both, names, matching)
+    part = _paired(node, many, one, pairs, names, both, swapped=swapped, context=context)
+    if not filled:
+        return merge_same_labels(part)
+    ids = joined.many_ids, joined.one_ids
+    parts = [part, *_filled(node, many, one, *ids, drop=drop, swapped=swapped, context=context)]
     return merge_same_labels(join_rows([part for part in parts if len(part)], left.steps))
 
 
@@ -50,36 +57,27 @@ def _paired(
     one: Block,
     pairs: Pairs,
     names: list[Labels],
-    both: Bool,
+    both: Bool | None,
     *,
     swapped: bool,
     context: Context,
 ) -> Block:
-    left, right = (one, many) if swapped else (many, one)
-    left_rows, right_rows = (pairs.one, pairs.many) if swapped else (pairs.many, pairs.one)
-    drop_name = many.drop_name[pairs.many] | node.return_bool
-    out = _operated(
-        node,
-        _taken(left.values, left_rows),
-        _taken(right.values, right_rows),
-        _taken(left.present, left_rows) & _taken(right.present, right_rows),
-        _histogram_rows(left, left_rows),
-        _histogram_rows(right, right_rows),
-        both,
-        context,
-    )
+    many_values, many_present = many.values, many.present
+    if not pairs.whole_many:
+        many_values, many_present = many_values[pairs.many], many_present[pairs.many]
+    one_values, one_present = one.values, one.present
+    if not pairs.whole_one:
+        one_values, one_present = one_values[pairs.one], one_present[pairs.one]
+    points = _histogram_rows(many, pairs.many), _histogram_rows(one, pairs.one)
+    values = (one_values, many_values) if swapped else (many_values, one_values)
+    histograms = points[::-1] if swapped else points
+    out = _operated(node, *values, many_present & one_present, *histograms, both, context)
+    drop_name = np.ones(len(names), np.bool_) if node.return_bool else many.drop_name[pairs.many]
     return Block(names, out.values, out.present, drop_name, out.histograms)
 
 
-def _taken(values: npt.NDArray[T], rows: Int64) -> npt.NDArray[T]:
-    """Return rows of an array, itself where all are asked for in order."""
-    if len(rows) == len(values) and (rows[1:] > rows[:-1]).all():
-        return values
-    return values[rows]
-
-
 def _histogram_rows(block: Block, rows: Int64) -> Objects | None:
-    return None if block.histograms is None else block.histograms[rows]
+    return None if block.held is None or block.histograms is None else block.histograms[rows]
 
 
 def _operated(
@@ -89,10 +87,10 @@ def _operated(
     floats: Bool,
     left_histograms: Objects | None,
     right_histograms: Objects | None,
-    both: Bool,
+    both: Bool | None,
     context: Context,
-) -> Block:
-    """Apply the operator cell by cell; the result has no labels yet."""
+) -> _Cells:
+    """Apply the operator cell by cell; `both`, where the two sides stand, is only of interest to histograms."""
     values, present, histograms = left, floats, None
     if node.op in COMPARISONS:
         holds = compare(node.op, left, right)
@@ -121,8 +119,7 @@ def _operated(
         )
         values = np.where(cells.is_float, cells.floats, values)
         present, histograms = present | cells.is_float, cells.histograms
-    labels: list[Labels] = [()] * len(values)
-    return Block(labels, values, present, np.zeros(len(values), np.bool_), histograms)
+    return _Cells(values, present, histograms)
 
 
 def _filled(

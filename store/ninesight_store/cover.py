@@ -26,9 +26,9 @@ _PER_SELECTOR_MAX = 4
 _ENTRY_BYTES = 2_000
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Cover:
-    """The samples of a selector's series over at least the span asked for. Read-only.
+    """The samples of a selector's series over at least the span asked for. Nobody changes them.
 
     Series are sorted by labels; some may have no sample in the span asked for.
     """
@@ -43,6 +43,8 @@ class Cover:
     """[S+1] rows of `histograms` of each series."""
     histograms: HistogramColumns = field(default_factory=HistogramColumns)
     """Points by series and time; `series` holds the row of `labels`."""
+    laid: object = field(default=None, init=False, repr=False)
+    """What a reader made of it and wants to find again with it; the store does not look at it."""
 
     @property
     def span(self) -> tuple[int, int]:
