@@ -41,10 +41,11 @@ class Gathered:
             self._loop.call_soon(self.flush)
 
     def flush(self) -> None:
-        """Write what is held."""
+        """Write what is held; to a connection that is gone nothing, which a closed transport takes for a mistake."""
         if self._held:
             held, self._held, self._bytes = self._held, [], 0
-            self._transport.write(held[0] if len(held) == 1 else b"".join(held))
+            if not self._transport.is_closing():
+                self._transport.write(held[0] if len(held) == 1 else b"".join(held))
 
     def close(self) -> None:
         """Write what is held, then close."""

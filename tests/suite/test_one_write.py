@@ -63,6 +63,18 @@ def test_closing_and_flushing_write_first():
     assert gathered(steps) == ([b"a", b"b", "close"], [b"a", b"b", "close"])
 
 
+def test_a_closed_transport_is_told_nothing():
+    """A client that left while replies waited for their turn: they go nowhere, and raise nothing."""
+
+    def steps(transport):
+        transport.write(b"a")
+        transport._transport.close()
+        transport.flush()
+        transport.write(b"b")
+
+    assert gathered(steps) == (["close"], ["close"])
+
+
 def test_much_is_not_held():
     """From 64 KiB on the transport has it at once, with what came before."""
 
