@@ -1,5 +1,6 @@
 """Answers that hold nobody up: the same as any other, given only where all that they need is at hand."""
 
+import asyncio
 import contextlib
 import gzip
 import json
@@ -13,7 +14,15 @@ import pytest
 import uvicorn
 from ninesight_query import EngineSettings, LocalEngine
 from ninesight_query.contract import AtOnce
-from ninesight_query.http import EnginePool, HttpSettings
+from ninesight_query.http import (
+    BearerGuard,
+    Direct,
+    EnginePool,
+    HttpSettings,
+    PromptApp,
+    at_once_of,
+    routes,
+)
 from ninesight_query.http.handler import Endpoint
 from ninesight_query.http.pace import Pace
 from ninesight_query.http.queries import Queries, instant_question, range_question
@@ -317,6 +326,74 @@ def test_engines_that_wait_are_left_to_workers():
         bodies = [ask(address, "query", {"query": "up"})[2] for _ in range(3)]
         assert bodies[0] == bodies[2]
         assert (pool.at_once_total, pool.done_total) == (0, 3)
+
+
+class Noting:
+    """A prompt that answers one query only, and notes what it was asked."""
+
+    def __init__(self):
+        self.asked, self.taken = [], []
+
+    def at_once(self, asked):
+        text = asked.params.first("query")
+        self.asked.append(text)
+        return b"{}" if text == "ready" else None
+
+    def took(self, asked, spent_s):
+        self.taken.append(asked.params.first("query"))
+
+
+class Text(bytes):
+    """A query string that counts its readers."""
+
+    reads = 0
+
+    def decode(self, *given):
+        self.reads += 1
+        return super().decode(*given)
+
+
+def test_a_request_is_tried_once():
+    """Outside of a task or in it; what was read of it then is not read again, and what is wrong is told by the call."""
+    prompt, pool = Noting(), EnginePool(1, 1)
+    endpoint = Endpoint(lambda asked: b"{}", HttpSettings(), pool, prompt=prompt)
+
+    def given(query):
+        """The reply outside of a task, else the status in one; queries tried, readings of the parameters."""
+        text, prompt.asked = Text(query), []
+        scope = {"type": "http", "method": "GET", "path": "/", "query_string": text, "headers": []}
+        sent = []
+
+        async def send(message):
+            sent.append(message.get("status"))
+
+        at_once = endpoint.at_once(scope)
+        if at_once is None:
+            asyncio.run(endpoint(scope, None, send))
+        return at_once and at_once.body, sent[:1], prompt.asked, text.reads
+
+    assert given(b"query=ready") == (b"{}", [], ["ready"], 1)
+    assert given(b"query=slow") == (None, [200], ["slow"], 1)
+    assert given(b"query=ready&timeout=0.004") == (None, [200], [], 1)
+    assert given(b"query=ready&timeout=x") == (None, [400], [], 2)
+    assert given(b"query=%ff") == (None, [400], [], 2)
+    assert (pool.at_once_total, pool.done_total) == (1, 2)
+    assert prompt.taken == ["slow", "ready"]
+    pool.close()
+
+
+def test_what_stands_around_passes_the_question_on():
+    """Who is not an application of this kind has nothing at once, and neither has a guard around it."""
+    app = Starlette()
+    scope = {"type": "http", "method": "GET", "path": "/api/v1/query", "root_path": "", "headers": []}
+    assert not isinstance(app, PromptApp)
+    assert at_once_of(app)(scope) is None
+    assert BearerGuard(app, "t", {"/api/v1/query"}).at_once(scope) is None
+    direct = Direct(app, routes(ScriptedEngine({})))
+    assert isinstance(BearerGuard(direct, "t"), PromptApp)
+    assert direct.at_once(scope | {"path": "/"}) is None
+    assert direct.at_once(scope | {"root_path": "/below"}) is None
+    assert direct.at_once(scope | {"type": "websocket"}) is None
 
 
 def test_small_replies_are_not_compressed(store):

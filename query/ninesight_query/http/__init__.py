@@ -6,12 +6,14 @@ from ninesight_query.http.direct import Direct
 from ninesight_query.http.guard import OPEN_PATHS, BearerGuard
 from ninesight_query.http.handler import Answering, Asked
 from ninesight_query.http.pool import EnginePool
+from ninesight_query.http.prompt_app import AskAtOnce, PromptApp, at_once_of
 from ninesight_query.http.settings import HttpSettings
 from ninesight_query.http.status import Runtime, ServerFacts
 
 __all__ = [
     "OPEN_PATHS",
     "Answering",
+    "AskAtOnce",
     "Asked",
     "BearerGuard",
     "CardinalityCounter",
@@ -19,7 +21,9 @@ __all__ = [
     "EnginePool",
     "Head",
     "HttpSettings",
+    "PromptApp",
     "Runtime",
     "ServerFacts",
+    "at_once_of",
     "routes",
 ]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -30,9 +31,15 @@ class Direct:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer what has a fixed path, pass on everything else."""
-        if scope["type"] == "http" and not scope.get("root_path"):
-            endpoint = self._endpoints.get((scope["method"], scope["path"]))
-            if endpoint is not None:
-                await endpoint(scope, receive, send)
-                return
-        await self._app(scope, receive, send)
+        endpoint = self._endpoint(scope)
+        await (self._app if endpoint is None else endpoint)(scope, receive, send)
+
+    def at_once(self, scope: Scope) -> Response | None:
+        """Ask the path's endpoint; see `PromptApp`."""
+        endpoint = self._endpoint(scope)
+        return None if endpoint is None else endpoint.at_once(scope)
+
+    def _endpoint(self, scope: Scope) -> Endpoint | None:
+        if scope["type"] != "http" or scope.get("root_path"):
+            return None
+        return self._endpoints.get((scope["method"], scope["path"]))

@@ -3,7 +3,8 @@
     parameters ──► at once, on the event loop ───► reply
                └─► a worker's thread ────────────► reply
 
-What takes next to nothing is answered at once (`Prompt`), everything else where it holds nobody up.
+What takes next to nothing is answered at once (`Prompt`), everything else where it holds nobody up. A server that
+knows `PromptApp` asks for the former without a task; it is tried once a request, here or there.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from ninesight_query.errors import QueryError
-from ninesight_query.http.params import Params, read_params
+from ninesight_query.http.params import Params, query_params, read_params
 from ninesight_query.http.pool import EnginePool
 from ninesight_query.http.replies import accepts_gzip, error_reply, json_reply, packed
 from ninesight_query.http.settings import HttpSettings
@@ -55,6 +56,17 @@ class Prompt(Protocol):
         """Learn how long a worker was busy with an answer, in seconds."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """What an endpoint reads of a request before it answers."""
+
+    asked: Asked
+    timeout_s: float
+    wants_gzip: bool
+
+
+_TRIED = "ninesight.tried"
+"""Where a scope holds the `_Request` that could not be answered at once."""
 _WATCH_AFTER_S = 0.02
 """How long a question is answered before anybody looks whether its client went away: most are over by then."""
 _AT_ONCE_S = 0.005
@@ -82,7 +94,7 @@ class Endpoint:
         """Answer one request: parameters before, errors and compression after."""
         try:
             body, gzipped = await self._answer(scope, receive)
-            reply = json_reply(body, gzipped=gzipped) if body else Response(status_code=204)
+            reply = _reply(body, gzipped)
         except QueryError as error:
             reply = error_reply(error)
         except Exception as error:
@@ -90,37 +102,70 @@ class Endpoint:
             reply = error_reply(error)
         await reply(scope, receive, send)
 
+    def at_once(self, scope: Scope) -> Response | None:
+        """Answer a GET without a task if its answer is there; see `PromptApp`. What is wrong with it is told by a call."""
+        if self._prompt is None:
+            return None
+        try:
+            request = self._request(scope, query_params(scope, self._settings))
+        except QueryError:
+            return None
+        # The call that follows where there is no answer neither reads the parameters again nor tries again.
+        scope[_TRIED] = request
+        done = self._tried(request)
+        return None if done is None else _reply(*done)
+
     async def _answer(self, scope: Scope, receive: Receive) -> tuple[bytes, bool]:
-        settings, clock_s, prompt = self._settings, self._clock_s, self._prompt
-        params = await read_params(scope, receive, settings)
-        timeout = params.first("timeout")
-        timeout_s = min(parse_timeout_s(timeout), settings.timeout_s) if timeout else settings.timeout_s
-        wants_gzip = accepts_gzip(scope["headers"])
+        request = scope.pop(_TRIED, None)
+        if request is None:
+            request = self._request(scope, await read_params(scope, receive, self._settings))
+            done = self._tried(request)
+            if done is not None:
+                return done
+        return await self._worked(request, receive)
+
+    def _request(self, scope: Scope, params: Params) -> _Request:
+        timeout, timeout_s = params.first("timeout"), self._settings.timeout_s
+        if timeout:
+            timeout_s = min(parse_timeout_s(timeout), timeout_s)
         asked = Asked(params, scope.get("path_params", {}), 0.0)
-        if prompt is not None and timeout_s > _AT_ONCE_S:
-            body = prompt.at_once(asked)
-            if body is not None:
-                self._pool.at_once_total += 1
-                return self._finished(body, wants_gzip)
-        came_s, spent_s = clock_s(), 0.0
+        return _Request(asked, timeout_s, accepts_gzip(scope["headers"]))
+
+    def _tried(self, request: _Request) -> tuple[bytes, bool] | None:
+        """Answer at once, if that is possible."""
+        if self._prompt is None or request.timeout_s <= _AT_ONCE_S:
+            return None
+        body = self._prompt.at_once(request.asked)
+        if body is None:
+            return None
+        self._pool.at_once_total += 1
+        return self._finished(body, request.wants_gzip)
+
+    async def _worked(self, request: _Request, receive: Receive) -> tuple[bytes, bool]:
+        """Answer by a worker's thread."""
+        clock_s, asked, came_s, spent_s = self._clock_s, request.asked, self._clock_s(), 0.0
 
         def work() -> tuple[bytes, bool]:
             nonlocal spent_s
             began_s = self._busy_s()
-            body = self._answering(Asked(params, asked.path, clock_s() - came_s))
-            done = self._finished(body, wants_gzip)
+            body = self._answering(Asked(asked.params, asked.path, clock_s() - came_s))
+            done = self._finished(body, request.wants_gzip)
             spent_s = self._busy_s() - began_s
             return done
 
-        done = await _watched(receive, self._pool, work, timeout_s)
-        if prompt is not None:
-            prompt.took(asked, spent_s)
+        done = await _watched(receive, self._pool, work, request.timeout_s)
+        if self._prompt is not None:
+            self._prompt.took(asked, spent_s)
         return done
 
     def _finished(self, body: bytes, wants_gzip: bool) -> tuple[bytes, bool]:
         if not wants_gzip or len(body) < self._settings.gzip_bytes_min:
             return body, False
         return packed(body), True
+
+
+def _reply(body: bytes, gzipped: bool) -> Response:
+    return json_reply(body, gzipped=gzipped) if body else Response(status_code=204)
 
 
 async def _watched(

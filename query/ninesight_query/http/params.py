@@ -18,7 +18,7 @@ from ninesight_query.http.settings import HttpSettings
 from ninesight_query.http.times import TIME_MAX_MS, TIME_MIN_MS, parse_time_ms
 from ninesight_query.parse import parse_selector
 
-__all__ = ["Params", "read_params"]
+__all__ = ["Params", "query_params", "read_params"]
 
 _FORM = "application/x-www-form-urlencoded"
 _WHOLE = re.compile(r"[+-]?[0-9]{1,18}", re.ASCII)
@@ -174,26 +174,30 @@ def _pairs(text: str, fields_max: int) -> list[tuple[str, str]]:
         ) from error
 
 
-async def read_params(scope: Scope, receive: Receive, settings: HttpSettings) -> Params:
-    """Read the parameters of a GET, or of a POST with a form body (which come first).
-
-    Raises ParseError, BodyTooLargeError, BodyLateError, and QueryCancelledError for a client that left.
-    """
-    pairs: list[tuple[str, str]] = []
-    if scope["method"] == "POST":
-        request = Request(scope, receive)
-        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        body = await _body(request, settings.body_bytes_max, settings.body_timeout_s)
-        if body and kind != _FORM:
-            raise ParseError(f"the body of a POST must be {_FORM}, got {kind or 'no content type'}")
-        try:
-            pairs += _pairs(body.decode("ascii"), settings.fields_max)
-        except UnicodeDecodeError as error:
-            raise ParseError("a form body must be URL-encoded ASCII, got other bytes") from error
+def query_params(scope: Scope, settings: HttpSettings, form: Sequence[tuple[str, str]] = ()) -> Params:
+    """Read the parameters of an address, those of a form before them. Raises ParseError."""
     try:
         # Straight from the server: taking the whole address apart costs more than the parameters.
         text = scope["query_string"].decode()
     except UnicodeDecodeError as error:
         raise ParseError("parameters must be URL-encoded UTF-8, got other bytes") from error
-    pairs += _pairs(text, settings.fields_max)
-    return Params(pairs, selectors_max=settings.selectors_max)
+    return Params([*form, *_pairs(text, settings.fields_max)], selectors_max=settings.selectors_max)
+
+
+async def read_params(scope: Scope, receive: Receive, settings: HttpSettings) -> Params:
+    """Read the parameters of a GET, or of a POST with a form body (which come first).
+
+    Raises ParseError, BodyTooLargeError, BodyLateError, and QueryCancelledError for a client that left.
+    """
+    if scope["method"] != "POST":
+        return query_params(scope, settings)
+    request = Request(scope, receive)
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    body = await _body(request, settings.body_bytes_max, settings.body_timeout_s)
+    if body and kind != _FORM:
+        raise ParseError(f"the body of a POST must be {_FORM}, got {kind or 'no content type'}")
+    try:
+        form = body.decode("ascii")
+    except UnicodeDecodeError as error:
+        raise ParseError("a form body must be URL-encoded ASCII, got other bytes") from error
+    return query_params(scope, settings, _pairs(form, settings.fields_max))
