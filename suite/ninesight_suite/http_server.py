@@ -14,7 +14,7 @@ from typing import Any
 
 import uvicorn
 
-from ninesight_suite.one_write import OneWriteProtocol
+from ninesight_suite.prompt_protocol import PromptProtocol
 
 __all__ = ["HttpServer"]
 
@@ -31,7 +31,7 @@ class HttpServer(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
-                http=OneWriteProtocol,
+                http=PromptProtocol,
                 log_level="warning",
                 access_log=False,
                 lifespan="on" if lifespan else "off",

@@ -40,6 +40,11 @@ class Gathered:
         elif len(self._held) == 1:
             self._loop.call_soon(self.flush)
 
+    def write_now(self, data: bytes) -> None:
+        """Write what is held, and these bytes behind it."""
+        self.flush()
+        self._transport.write(data)
+
     def flush(self) -> None:
         """Write what is held; to a connection that is gone nothing, which a closed transport takes for a mistake."""
         if self._held:

@@ -75,6 +75,16 @@ def test_a_closed_transport_is_told_nothing():
     assert gathered(steps) == (["close"], ["close"])
 
 
+def test_what_is_written_now_comes_behind_what_is_held():
+    """In order, and without waiting for the end of the turn."""
+
+    def steps(transport):
+        transport.write(b"a")
+        transport.write_now(b"b")
+
+    assert gathered(steps) == ([b"a", b"b"], [b"a", b"b"])
+
+
 def test_much_is_not_held():
     """From 64 KiB on the transport has it at once, with what came before."""
 
