@@ -178,7 +178,7 @@ def report(laps: list[Lap], options: argparse.Namespace) -> None:
     """Print a table and one line of JSON."""
 
     def spread(laps_ms: list[float]) -> str:
-        return f"{min(laps_ms):8.1f}{statistics.median(laps_ms):9.1f}{max(laps_ms):9.1f}"
+        return f"{min(laps_ms):8.2f}{statistics.median(laps_ms):9.2f}{max(laps_ms):9.2f}"
 
     print(
         f"{'':<34}{'ours ms':>12}{'':>14}{'Prometheus ms':>19}{'':>7}{'ratio':>8}{'first':>7}{'points':>10}"

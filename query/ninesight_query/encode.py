@@ -86,6 +86,8 @@ def _tokens(values: Float64) -> list[bytes]:
     text = orjson.dumps(values, option=_NUMPY)[1:-1]
     tokens = (text + b",").replace(b".0,", b",")[:-1].split(b",")
     size = np.abs(values)
+    if size.min() >= 1e-4 and size.max() < 1e15:
+        return tokens
     with np.errstate(invalid="ignore"):
         plain = (size >= 1e-4) & (size < 1e15) | (values == 0)
     for k in np.flatnonzero(~plain).tolist():
