@@ -90,8 +90,8 @@ def aggregate(node: ir.Aggregate, block: Block, param: Float64 | None, context: 
     if np.count_nonzero(block.drop_name):
         marked = block.drop_name & block.exists.any(axis=1)
         drop_name = np.logical_or.reduceat(groups.gather(marked), groups.starts)
-    present = groups.gather(block.present)
-    histograms = block.has_histogram
+    present = block.present if groups.in_order else block.present[groups.order]
+    histograms = None if block.held is None else block.has_histogram
     if node.op in ("count", "group"):
         exists = present if histograms is None else groups.gather(block.exists)
         number = np.add.reduceat(exists, groups.starts, axis=0, dtype=np.float64)
@@ -104,7 +104,7 @@ def aggregate(node: ir.Aggregate, block: Block, param: Float64 | None, context: 
     else:
         number = np.add.reduceat(present, groups.starts, axis=0, dtype=np.float64)
     there = number > _ZERO
-    values = groups.gather(block.values)
+    values = block.values if groups.in_order else block.values[groups.order]
     floats = _floats(node.op, groups, values, None if whole else present, number, param)
     if histograms is None:
         return Block(groups.labels, floats, there, drop_name)

@@ -39,6 +39,10 @@ class Annotations:
     parameter: Position | None = None
     """Of its scalar parameter."""
 
+    def __bool__(self) -> bool:
+        """Whether there is anything to say."""
+        return bool(self._warnings or self._infos)
+
     def look_at(self, position: Position | None, parameter: Position | None = None) -> None:
         """Say what the next notes are about; operands must be evaluated before, they have their own."""
         self.position, self.parameter = position, parameter

@@ -22,7 +22,7 @@ def finished(block: Block) -> Block:
 
     Raises ExecutionError where two series of equal labels have a point at one step.
     """
-    exists = block.exists
+    exists = block.present if block.held is None else block.exists
     if np.count_nonzero(exists) < exists.size:
         rows = np.flatnonzero(exists.any(axis=1))
         if len(rows) < len(block):
@@ -49,7 +49,7 @@ def finished(block: Block) -> Block:
 def to_vector(block: Block, at_ms: int) -> Vector:
     """Return the one column of a finished block."""
     histograms = {}
-    has = block.has_histogram
+    has = None if block.held is None else block.has_histogram
     if has is not None and block.histograms is not None:
         histograms = {int(row): block.histograms[row, 0] for row in np.flatnonzero(has[:, 0])}
     return Vector(at_ms, label.as_tuple(block.labels), np.ascontiguousarray(block.values[:, 0]), histograms)

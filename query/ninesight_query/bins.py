@@ -169,7 +169,7 @@ class Bins:
         """Each bin's last sample, without stale markers of floats: what functions of a range look at."""
         bins = self._rollup.bins
         samples = self._samples(Flat(self._rollup.offsets, bins.last_ms, bins.last), None)
-        samples._any_stale = False
+        samples.stale = False
         return samples
 
     def _samples(self, flat: Flat, tiles: list[Tile] | None) -> Samples:

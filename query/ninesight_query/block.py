@@ -207,10 +207,9 @@ def without_name(block: Block, *, delayed: bool) -> Block:
     if delayed:
         marked = np.ones(len(block), np.bool_)
         return Block(block.labels, block.values, block.present, marked, block.held, block.ordered)
-    stripped = label.without_metadata(block.labels)
-    return merge_same_labels(
-        Block(stripped, block.values, block.present, block.drop_name, block.held, block.ordered)
-    )
+    stripped, distinct = label.bare(block.labels)
+    out = Block(stripped, block.values, block.present, block.drop_name, block.held, block.ordered)
+    return out if distinct else merge_same_labels(out)
 
 
 def merge_same_labels(block: Block) -> Block:

@@ -56,6 +56,8 @@ class Context:
     """Monotonic seconds."""
     deadline_s: float
     """On that clock."""
+    began_s: float
+    """On that clock."""
     cancelled: Cancelled
     share: Share
     """Of what all queries may hold together."""
@@ -69,25 +71,23 @@ class Context:
     busy_left: Callable[[], bool] | None = None
     """Set where the thread must not be held up: then nothing is done that looks at every sample kept, and it says
     whether the thread was busy for less than it may, for the clock runs on while others have the processor."""
+    held: int = 0
+    """Cells of finished results that have to wait while others are worked out."""
     _fetched: dict[tuple[Matcher, ...], list[Fetched]] = field(default_factory=dict)
     _binned: dict[tuple[Matcher, ...], list[tuple[BinWish, Bins]]] = field(default_factory=dict)
     _loaded: int = 0
-    _held: int = 0
     _text: int = 0
     _peak: int = 0
     _read_s: float = 0.0
-    _began_s: float = 0.0
-
-    def __post_init__(self) -> None:
-        self._began_s = self.clock_s()
 
     def answer(self, value: Value) -> Answer:
         """Return the value with what is to be said about it, and what it cost."""
-        spent_s = self.clock_s() - self._began_s
+        spent_s = self.clock_s() - self.began_s
         stats = QueryStats(
             self._loaded, max(self._peak, self._loaded), self._read_s, max(0.0, spent_s - self._read_s)
         )
-        return Answer(value, self.annotations.warnings, self.annotations.infos, stats)
+        said = self.annotations
+        return Answer(value, said.warnings, said.infos, stats) if said else Answer(value, stats=stats)
 
     @contextmanager
     def finding_resets(self, wanted: bool) -> Iterator[None]:
@@ -108,13 +108,6 @@ class Context:
                 "narrow its selectors, its range or its steps, or raise the engine's deadline_s"
             )
 
-    def hold(self, cells: int) -> None:
-        """Count a finished result that has to wait while others are worked out; `hold(-cells)` lets it go.
-
-        A query that fails meanwhile ends: nothing has to be let go then.
-        """
-        self._held += cells
-
     def check_text(self, characters: int) -> None:
         """Count the characters of a label value that a function made. Raises LimitError past the bound."""
         self._text += characters
@@ -126,14 +119,14 @@ class Context:
 
     def check_cells(self, series: int, steps: int) -> None:
         """Raise LimitError if a result of this size, beside what is loaded and held, is too large."""
-        cells = series * steps + self._loaded + self._held
+        cells = series * steps + self._loaded + self.held
         if cells <= self._peak:
             return
         self._peak = cells
         if cells > self.settings.samples_max:
             raise LimitError(
                 f"a query may hold at most {self.settings.samples_max} samples, this one needs {cells} "
-                f"({series} series x {steps} steps beside {self._loaded + self._held} loaded and held); "
+                f"({series} series x {steps} steps beside {self._loaded + self.held} loaded and held); "
                 "aggregate more, take fewer steps, or raise the engine's samples_max"
             )
         self.share.grow_to(cells)
@@ -148,34 +141,33 @@ class Context:
 
     def fetch(self, matchers: tuple[Matcher, ...], start_ms: int, end_ms: int) -> Samples:
         """Return the samples of start <= t <= end, possibly more; each planned span is read once."""
+        # What nobody planned, nobody else asks for.
         planned = self.spans.get(matchers) if self.spans else None
-        if planned is None:
-            # Nobody else asks for these.
-            samples = self._fetch(matchers, start_ms, end_ms)
-            return samples.with_resets() if self.find_resets else samples
-        for known in self._fetched.get(matchers, ()):
-            if known.start_ms <= start_ms and end_ms <= known.end_ms:
-                return known.samples.with_resets() if self.find_resets else known.samples
-        for low, high in planned:
-            if low <= start_ms and end_ms <= high:
-                start_ms, end_ms = low, high
-        samples = self._fetch(matchers, start_ms, end_ms)
-        self._fetched.setdefault(matchers, []).append(Fetched(start_ms, end_ms, samples))
-        return samples.with_resets() if self.find_resets else samples
-
-    def _fetch(self, matchers: tuple[Matcher, ...], start_ms: int, end_ms: int) -> Samples:
-        began_s = self._begin_reading()
+        if planned is not None:
+            for known in self._fetched.get(matchers, ()):
+                if known.start_ms <= start_ms and end_ms <= known.end_ms:
+                    return known.samples.with_resets() if self.find_resets else known.samples
+            for low, high in planned:
+                if low <= start_ms and end_ms <= high:
+                    start_ms, end_ms = low, high
+        self.check_deadline()
+        began_s = self.clock_s()
         try:
             read = self.fetcher.read(matchers, start_ms, end_ms)
         except (MatcherError, StoreError) as error:
             raise _as_query_error(error) from error
         finally:
             self._read_s += self.clock_s() - began_s
-        self._count(len(read.samples.labels), read.loaded)
-        return read.samples
+        samples = read.samples
+        self._count(len(samples.labels), read.loaded)
+        if planned is not None:
+            self._fetched.setdefault(matchers, []).append(Fetched(start_ms, end_ms, samples))
+        return samples.with_resets() if self.find_resets else samples
 
     def cleaned(self, samples: Samples) -> Samples:
         """Return samples without stale markers. Raises NotAtOnceError where that takes too long."""
+        if samples.stale is False and not samples.histograms:
+            return samples
         if self.busy_left is not None and not samples.cleaned:
             raise NotAtOnceError("stale markers must be taken out first; ask again and wait")
         return samples.clean()
@@ -186,7 +178,8 @@ class Context:
             if known.holds(wish):
                 return bins
         wish = next((each for each in self.bin_wishes.get(matchers, ()) if each.holds(wish)), wish)
-        began_s = self._begin_reading()
+        self.check_deadline()
+        began_s = self.clock_s()
         try:
             read = self.fetcher.read_bins(matchers, wish)
         except (MatcherError, StoreError) as error:
@@ -196,10 +189,6 @@ class Context:
         self._count(len(read.bins.labels), read.loaded)
         self._binned.setdefault(matchers, []).append((wish, read.bins))
         return read.bins
-
-    def _begin_reading(self) -> float:
-        self.check_deadline()
-        return self.clock_s()
 
     def _count(self, series: int, loaded: int) -> None:
         """Count what was read. Raises LimitError, DeadlineError."""

@@ -45,11 +45,6 @@ T = TypeVar("T")
 TIME_MS_MAX = 1 << 53
 
 
-def _quiet() -> np.errstate:
-    """Let numpy say nothing of what PromQL takes for granted: x/0 and 0/0 have values, and so have overflows."""
-    return np.errstate(all="ignore")
-
-
 class _Turn(NamedTuple):
     """What a query is given when its turn comes."""
 
@@ -125,11 +120,11 @@ class LocalEngine:
 
     def instant_at_once(self, query: str, at_ms: int) -> Answer | None:
         """Return what `instant` would, if that takes no reading and 2 ms at most; else None (see at_once.py)."""
-        return self._at_once(query, lambda turn: self._instant(query, at_ms, turn))
+        return self._at_once(query, partial(self._instant, query, at_ms))
 
     def range_at_once(self, query: str, start_ms: int, end_ms: int, step_ms: int) -> Answer | None:
         """Return what `range` would, on the same terms."""
-        return self._at_once(query, lambda turn: self._range(query, start_ms, end_ms, step_ms, turn))
+        return self._at_once(query, partial(self._range, query, start_ms, end_ms, step_ms))
 
     def series(
         self, selectors: Sequence[Sequence[Matcher]], start_ms: int, end_ms: int
@@ -173,12 +168,15 @@ class LocalEngine:
         return tuple(sorted({labels for part in found for labels in part}))
 
     def _placed(self, work: Callable[[_Turn], T]) -> T:
-        """Do the work of a query when there is a place for it."""
+        """Do the work of a query when there is a place for it.
+
+        numpy says nothing of what PromQL takes for granted: x/0 and 0/0 have values, and so have overflows.
+        """
         until_s = self._clock_s() + self._settings.deadline_s
         with (
             self._gate.place(until_s, self._clock_s, cancelled_now()),
             self._budget.share() as share,
-            _quiet(),
+            np.errstate(all="ignore"),
         ):
             return work(_Turn(until_s, share, self._fetcher, self._settings))
 
@@ -193,7 +191,7 @@ class LocalEngine:
             until_s = self._clock_s() + AT_ONCE_S
             busy_until_s = self._busy_s() + AT_ONCE_S
             left = partial(self._busy_before, busy_until_s)
-            with _quiet():
+            with np.errstate(all="ignore"):
                 return work(_Turn(until_s, share, AtHand(self._fetcher), self._at_once_settings, left))
         except Exception:
             # Whatever it is: who can wait for the answer finds out and says so.
@@ -244,6 +242,7 @@ class LocalEngine:
             step_ms,
             self._clock_s,
             turn.until_s,
+            self._clock_s(),
             cancelled_now(),
             turn.share,
             busy_left=turn.busy_left,

@@ -48,24 +48,24 @@ def evaluate(expr: ir.Expr, grid: Grid, context: Context) -> Evaluated:
     context.check_deadline()
     if isinstance(value, Block):
         # Some nodes know how large they get only when they are done.
-        context.check_cells(len(value), value.steps)
+        context.check_cells(len(value.labels), value.values.shape[1])
     return value
 
 
 def _evaluate(expr: ir.Expr, grid: Grid, context: Context) -> Evaluated:
     match expr:
-        case ir.StringLiteral():
-            return Text(expr.value)
-        case ir.Selector():
-            return smoothed(expr, grid, context) if expr.extension else instant(expr, grid, context)
-        case ir.Negate():
-            return _negate(evaluate(expr.expr, grid, context), context)
-        case ir.Binary():
-            return _binary(expr, grid, context)
-        case ir.Aggregate():
-            return _aggregate(expr, grid, context)
         case ir.Call():
             return _call(expr, grid, context)
+        case ir.Selector():
+            return smoothed(expr, grid, context) if expr.extension else instant(expr, grid, context)
+        case ir.Aggregate():
+            return _aggregate(expr, grid, context)
+        case ir.Binary():
+            return _binary(expr, grid, context)
+        case ir.Negate():
+            return _negate(evaluate(expr.expr, grid, context), context)
+        case ir.StringLiteral():
+            return Text(expr.value)
         case _:
             raise ExecutionError(
                 "a range vector (like metric[5m]) must stand inside a function such as rate()"
@@ -132,9 +132,10 @@ def _binary(node: ir.Binary, grid: Grid, context: Context) -> Evaluated:
     for each in reversed(chain):
         context.check_deadline()
         held = left.values.size if isinstance(left, Block) else 0
-        context.hold(held)
+        # A query that fails meanwhile ends: nothing has to be let go then.
+        context.held += held
         right = evaluate(each.right, grid, context)
-        context.hold(-held)
+        context.held -= held
         left = _operated(each, left, right, context)
     return left
 
@@ -163,7 +164,8 @@ def _aggregate(node: ir.Aggregate, grid: Grid, context: Context) -> Block:
         assert isinstance(node.param, ir.StringLiteral)
         return count_values(node, vector(node.expr, grid, context), node.param.value, context)
     param = None if node.param is None else scalar(node.param, grid, context)
-    block = vector(node.expr, grid, context)
+    block = evaluate(node.expr, grid, context)
+    assert isinstance(block, Block), node.expr
     context.annotations.look_at(node.expr.position, None if node.param is None else node.param.position)
     if node.op in ("topk", "bottomk", "limitk", "limit_ratio"):
         assert param is not None
@@ -199,7 +201,10 @@ def _range_call(node: ir.Call, grid: Grid, context: Context) -> Block:
             with suppress(NotInBinsError):
                 block = call_range(node.name, bins, params, context)
     if block is None:
-        windows = range_argument(argument, grid, context)
+        if isinstance(argument, ir.RangeSelector):
+            windows = range_vector(argument, grid, context)
+        else:
+            windows = range_argument(argument, grid, context)
         context.annotations.look_at(argument.position, node.args[0].position)
         block = call_range(node.name, windows, params, context)
     if node.name == "absent_over_time":

@@ -70,9 +70,8 @@ class BinRead:
 class Fetching(Protocol):
     """Where a query's samples come from."""
 
-    @property
-    def has_bins(self) -> bool:
-        """Whether `read_bins` can be asked."""
+    has_bins: bool
+    """Whether `read_bins` can be asked."""
 
     def read(self, matchers: tuple[Matcher, ...], start_ms: int, end_ms: int) -> Read:
         """Return the samples of start <= t <= end, or more. Raises StoreError, NotAtOnceError."""
@@ -93,15 +92,13 @@ class Fetcher:
         # Covers and rollups leave start timestamps out.
         self._covering: Covering | None = None if use_starts else getattr(source, "cover", None)
         self._rolling: Rolling | None = None if use_starts else getattr(source, "rollup", None)
-        self._kept: Callable[[], Keeping] | None = (
-            None if use_starts else getattr(source, "kept_covers", None)
+        self.keeping: Callable[[], Keeping | None] = (
+            _keeping_nothing if use_starts else getattr(source, "kept_covers", _keeping_nothing)
         )
-        self._lock = threading.Lock()
-
-    @property
-    def has_bins(self) -> bool:
+        """Returns what hands out the covers that are kept now; None where nothing is. Waits for nobody."""
+        self.has_bins = self._rolling is not None
         """Whether the source can sum samples up."""
-        return self._rolling is not None
+        self._lock = threading.Lock()
 
     def read_bins(self, matchers: tuple[Matcher, ...], wish: BinWish) -> BinRead:
         """Return the samples of a span as bins. Raises what the source raises."""
@@ -120,20 +117,10 @@ class Fetcher:
             return Read(Samples.of_columns(columns), loaded)
         cover = self._covering(matchers, start_ms, end_ms)
         with self._lock:
-            samples = self.laid(cover)
-            if samples is None:
-                samples = Samples.of_cover(cover)
-                cover.laid = samples
+            samples = cover.laid
+            if not isinstance(samples, Samples):
+                samples = cover.laid = Samples.of_cover(cover)
         return Read(samples, cover.samples_in(start_ms, end_ms) + _points(cover.histograms))
-
-    def keeping(self) -> Keeping | None:
-        """Return what hands out the covers that are kept now; None where nothing is. Waits for nobody."""
-        return None if self._kept is None else self._kept()
-
-    def laid(self, cover: Cover) -> Samples | None:
-        """Return what was laid out of a cover, None if nothing was yet."""
-        laid = cover.laid
-        return laid if isinstance(laid, Samples) else None
 
 
 class AtHand:
@@ -143,25 +130,25 @@ class AtHand:
     """
 
     def __init__(self, fetcher: Fetcher) -> None:
-        self._fetcher = fetcher
         self._keeping = fetcher.keeping()
-
-    @property
-    def has_bins(self) -> bool:
+        self.has_bins = fetcher.has_bins
         """As the fetcher: long windows are answered from bins or not at all."""
-        return self._fetcher.has_bins
 
     def read(self, matchers: tuple[Matcher, ...], start_ms: int, end_ms: int) -> Read:
         """Return the samples of start <= t <= end, or more."""
         cover = None if self._keeping is None else self._keeping(matchers, start_ms, end_ms)
-        samples = None if cover is None or len(cover.histograms) else self._fetcher.laid(cover)
-        if cover is None or samples is None or not samples.searched:
+        samples = None if cover is None else cover.laid
+        if cover is None or not isinstance(samples, Samples) or samples.histograms or samples.stale is None:
             raise NotAtOnceError("what the query reads is not at hand; ask again and wait")
         return Read(samples, cover.samples_in(start_ms, end_ms))
 
     def read_bins(self, matchers: tuple[Matcher, ...], wish: BinWish) -> BinRead:
         """Refuse."""
         raise NotAtOnceError("bins are not at hand; ask again and wait")
+
+
+def _keeping_nothing() -> None:
+    return None
 
 
 def _points(points: HistogramColumns) -> int:

@@ -58,6 +58,8 @@ class Join:
     """[P] labels of the results."""
     ambiguous: bool
     """Whether two pairs of a group give results of the same labels."""
+    distinct: bool = False
+    """Whether no two results have the same labels at all."""
 
 
 def match_ids(left: Sequence[Labels], right: Sequence[Labels], matching: ir.Matching) -> tuple[Int64, Int64]:
@@ -122,7 +124,8 @@ def _simple_join(
     pairs = Pairs(rows, found, many_ids[rows], *whole)
     names = result_labels(many, one, pairs, matching, drop_metadata=drop)
     keys = _result_keys(pairs, names, matching)
-    return Join(many_ids, one_ids, pairs, names, len(set(keys)) < len(keys))
+    distinct = len(set(names)) == len(names)
+    return Join(many_ids, one_ids, pairs, names, len(set(keys)) < len(keys), distinct)
 
 
 def _names_of(join: Join | None) -> Sequence[Labels]:

@@ -135,27 +135,7 @@ class LabelMemo:
 _MEMO = LabelMemo()
 
 
-def keep_labels(labels: Sequence[Labels]) -> None:
-    """Let the process' memo remember what is made of these labels."""
-    _MEMO.keep(labels)
-
-
-def remembered(
-    labels: Sequence[Labels],
-    what: Hashable,
-    make: Callable[[], T],
-    labels_of: Callable[[T], Sequence[Labels]] | None = None,
-) -> T:
-    """Return what `make` makes of the labels, from the process' memo (see `LabelMemo.get`)."""
-    return _MEMO.get(labels, what, make, labels_of)
-
-
-def remembered_of_two(
-    labels: Sequence[Labels],
-    others: Sequence[Labels],
-    what: Hashable,
-    make: Callable[[], T],
-    labels_of: Callable[[T], Sequence[Labels]] | None = None,
-) -> T:
-    """Return what `make` makes of both, from the process' memo (see `LabelMemo.get_of_two`)."""
-    return _MEMO.get_of_two(labels, others, what, make, labels_of)
+# The process' memo.
+keep_labels = _MEMO.keep
+remembered = _MEMO.get
+remembered_of_two = _MEMO.get_of_two

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from functools import partial
+from operator import attrgetter
+from typing import NamedTuple
 
 import numpy as np
 from ninesight_store.contract import Int64, Labels
@@ -12,8 +15,10 @@ from ninesight_query.label_memo import remembered
 __all__ = [
     "METADATA_LABELS",
     "METRIC_NAME",
+    "Bare",
     "as_tuple",
     "ascending",
+    "bare",
     "distinct",
     "drop_metadata",
     "get",
@@ -48,9 +53,28 @@ def drop_metadata(labels: Labels) -> Labels:
     return tuple(pair for pair in labels if pair[0] not in METADATA_LABELS)
 
 
+class Bare(NamedTuple):
+    """Labels without names, types and units. Shared: nobody changes the list."""
+
+    labels: list[Labels]
+    distinct: bool
+    """Whether no two series have the same ones."""
+
+
+def bare(all_labels: Sequence[Labels]) -> Bare:
+    """Return the labels of many series without their names, types and units."""
+    found: Bare = remembered(all_labels, "bare", partial(_bare, all_labels), attrgetter("labels"))
+    return found
+
+
+def _bare(all_labels: Sequence[Labels]) -> Bare:
+    labels = [drop_metadata(each) for each in all_labels]
+    return Bare(labels, len(set(labels)) == len(labels))
+
+
 def without_metadata(all_labels: Sequence[Labels]) -> list[Labels]:
     """Return the labels of many series without their names, types and units. Shared: nobody changes the list."""
-    return remembered(all_labels, "bare", lambda: [drop_metadata(labels) for labels in all_labels], itself)
+    return bare(all_labels).labels
 
 
 def as_tuple(all_labels: Sequence[Labels]) -> tuple[Labels, ...]:

@@ -92,9 +92,10 @@ def call_range(name: str, vector: RangeVector, params: Sequence[Float64], contex
         params = [param[:steps] for param in params]
         _check_params(name, params, context)
     samples = vector.samples
-    context.check_cells(len(samples), vector.grid.count)
+    shape = len(samples.labels), steps
+    context.check_cells(shape[0], vector.grid.count)
     vector.check_points(name)
-    values, present = _floats(name, vector, params, context, (len(samples), steps), every_step=every_step)
+    values, present = _floats(name, vector, params, context, shape, every_step=every_step)
     histograms: Objects | HistogramGrid | None = None
     if samples.histograms and vector.extension:
         histograms = apply_extended(name, vector, values, present, context)
@@ -136,7 +137,8 @@ def _floats(
             values, present = kernel(window, *arguments)
             if values.shape != shape:
                 values = np.broadcast_to(values, shape)
-            present = spread(present, shape)
+            if present.shape != shape:
+                present = spread(present, shape)
         else:
             if values.shape != shape:
                 values, present = np.zeros(shape), np.zeros(shape, np.bool_)

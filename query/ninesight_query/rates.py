@@ -15,7 +15,6 @@ from ninesight_store.contract import Float64, Int64
 from ninesight_query.block import Bool
 from ninesight_query.select import Window
 from ninesight_query.starts import began_anew, from_zero
-from ninesight_query.tiles import Tile
 
 __all__ = [
     "Ends",
@@ -38,7 +37,7 @@ RELATIVE_ERROR_MAX = 1e-10
 
 # As arrays: numpy takes twice as long for an operand that is a Python number.
 _ZERO, _HALF, _ONE, _NEAR, _THOUSAND = (np.array(number) for number in (0.0, 0.5, 1.0, 1.1, 1000.0))
-_TWO = np.array(2)
+_NO_COLUMN, _ONE_COLUMN, _TWO = (np.array(number) for number in (0, 1, 2))
 
 
 def rate(window: Window, _: Params) -> Result:
@@ -67,12 +66,15 @@ class Ends:
 
 
 def _extrapolated(window: Window, *, is_counter: bool, is_rate: bool) -> Result:
-    tile, low, high = window.tile, window.first, window.last
-    (first, first_ms), (last, last_ms) = tile.samples_at(low, high)
+    tile, low, high = window.tile, window.low, window.high
+    last_column = np.array(tile.values.shape[1] - 1)
+    first, first_ms, last, last_ms = tile.samples_at(
+        np.minimum(low, last_column), np.maximum(high - _ONE_COLUMN, _NO_COLUMN)
+    )
     grown = last - first
     if is_counter:
         grown = add_resets(window, grown)
-    ends = Ends(first_ms, last_ms, first, window.count)
+    ends = Ends(first_ms, last_ms, first, high - low)
     return extrapolated(window, ends, grown, is_counter=is_counter, is_rate=is_rate)
 
 
@@ -119,15 +121,15 @@ def _chosen(mask: Bool, values: Float64, others: Float64, times: Float64) -> Flo
     return np.where(mask, values * times, others) if np.count_nonzero(mask) else others
 
 
-def _falls(tile: Tile) -> Bool:
-    """Where a value is below the one before it, or a counter is known to have begun anew: [R, N-1]."""
-    falls: Bool = tile.values[:, 1:] < tile.values[:, :-1]
-    return falls if tile.starts is None else falls | began_anew(tile.times, tile.starts)
-
-
 def add_resets(window: Window, result: Float64) -> Float64:
     """Add, for each reset inside a window, the value just before it."""
-    return add_lost(window.tile.values, _falls(window.tile), window.low, window.high, result)
+    tile = window.tile
+    falls: Bool = tile.values[:, 1:] < tile.values[:, :-1]
+    if tile.starts is not None:
+        falls |= began_anew(tile.times, tile.starts)
+    elif not np.count_nonzero(falls):
+        return result
+    return add_lost(tile.values, falls, window.low, window.high, result)
 
 
 def add_lost(values: Float64, falls: Bool, low: Int64, high: Int64, result: Float64) -> Float64:
@@ -224,7 +226,9 @@ def changes(window: Window, _: Params) -> Result:
 
 def resets(window: Window, _: Params) -> Result:
     """How often the value fell."""
-    return _counted(window, _falls(window.tile))
+    values, tile = window.tile.values, window.tile
+    falls: Bool = values[:, 1:] < values[:, :-1]
+    return _counted(window, falls if tile.starts is None else falls | began_anew(tile.times, tile.starts))
 
 
 def _counted(window: Window, events: Bool) -> Result:

@@ -82,7 +82,8 @@ class Samples:
     _tiles: list[Tile] | None = None
     _clean: Samples | None = None
     _resets: Samples | None = None
-    _any_stale: bool | None = None
+    stale: bool | None = None
+    """Whether a float is a stale marker; None: nobody looked yet, see `any_stale`."""
     _in_one_tile: bool | None = None
     table: HistogramTable | None = None
     """The same histograms as matrices; None where they were computed (a subquery)."""
@@ -143,21 +144,16 @@ class Samples:
 
     @property
     def any_stale(self) -> bool:
-        """Whether a float is a stale marker."""
-        if self._any_stale is None:
+        """Whether a float is a stale marker. The first time this looks at every sample."""
+        if self.stale is None:
             parts = [self._flat.values] if self._flat is not None else [tile.values for tile in self._laid()]
-            self._any_stale = any(bool(stale_in(part).any()) for part in parts)
-        return self._any_stale
-
-    @property
-    def searched(self) -> bool:
-        """Whether stale markers were looked for: the first time that looks at every sample."""
-        return self._any_stale is not None
+            self.stale = any(bool(stale_in(part).any()) for part in parts)
+        return self.stale
 
     @property
     def cleaned(self) -> bool:
         """Whether stale markers were taken out, or there are none."""
-        return self._any_stale is False or (self._clean is not None and self._clean._tiles is not None)
+        return self.stale is False or (self._clean is not None and self._clean._tiles is not None)
 
     @property
     def in_one_tile(self) -> bool:
@@ -179,13 +175,15 @@ class Samples:
                 self.drop_name,
                 self._flat,
                 self._tiles,
-                _any_stale=self._any_stale,
+                stale=self.stale,
                 table=table,
             )
         return self._resets
 
     def clean(self) -> Samples:
         """Return the samples without stale markers (what a range sees)."""
+        if self.stale is False and not self.histograms:
+            return self
         if self._clean is None:
             runs: Mapping[int, HistogramRun]
             if isinstance(self.histograms, StoredRuns):
@@ -199,7 +197,7 @@ class Samples:
                 starts = None if self.starts is None else self.starts[good]
                 flat, tiles = Flat(kept[self.offsets], self.times[good], self.values[good], starts), None
             clean = Samples(self.labels, runs, self.drop_name, flat, tiles, table=self.table)
-            clean._any_stale = False
+            clean.stale = False
             self._clean = clean
         return self._clean
 
@@ -222,11 +220,12 @@ class Samples:
 
     def seen(self, starts_ms: Int64, ends_ms: Int64) -> Iterator[tuple[Tile, Int64, Int64]]:
         """Yield what `tiles` gives for windows start < t <= end, with the `bounds` of their starts and ends in it."""
-        for whole in self._laid():
+        for whole in self._laid() if self._tiles is None else self._tiles:
             tile, low, high = whole.seen(starts_ms, ends_ms)
-            if not tile.values.shape[1]:
+            columns = tile.values.shape[1]
+            if not columns:
                 continue
-            width = max(len(ends_ms), tile.values.shape[1])
+            width = max(len(ends_ms), columns)
             if len(tile.rows) * width <= CELLS_MAX:
                 yield tile, low, high
                 continue

@@ -37,7 +37,9 @@ def instant(selector: ir.Selector, grid: Grid, context: Context, *, timestamps: 
         index = tile.bounds(ends) - _ONE
         before = index < _ZERO
         some_before = np.count_nonzero(before)
-        ((found, at),) = tile.samples_at(np.maximum(index, 0) if some_before else index)
+        if some_before:
+            index = np.maximum(index, _ZERO)
+        found, at = tile.at(index), tile.time_at(index)
         fresh = at > oldest_ms
         if some_before:
             fresh &= ~before
@@ -258,8 +260,8 @@ class RangeVector:
 def range_vector(node: ir.RangeSelector, grid: Grid, context: Context) -> RangeVector:
     """Return the windows of `selector[range]`."""
     selector = node.selector
-    ends = shifted(grid, selector.offset_ms, selector.at, context)
     samples = context.fetch(selector.matchers, *selector_span(selector, node.range_ms, grid, context))
+    ends = shifted(grid, selector.offset_ms, selector.at, context)
     reach_ms = context.settings.lookback_ms if selector.extension else 0
     return RangeVector(
         context.cleaned(samples),

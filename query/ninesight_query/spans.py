@@ -37,7 +37,7 @@ def selector_span(selector: ir.Selector, range_ms: int, grid: Grid, context: Con
     if selector.at is not None:
         first_ms = last_ms = selector.at.resolve(context.start_ms, context.end_ms)
     else:
-        first_ms, last_ms = grid.start_ms, grid.end_ms
+        first_ms, last_ms = grid.start_ms, grid.start_ms + grid.step_ms * (grid.count - 1)
     start_ms, end_ms = first_ms - selector.offset_ms - range_ms + 1, last_ms - selector.offset_ms
     if selector.extension:
         start_ms -= context.settings.lookback_ms
@@ -60,10 +60,10 @@ def bin_wish(
     `newest`: only the last sample before each step counts, so that windows need no edge at their start.
     """
     use = context.settings.rollups
-    if use is Rollups.NEVER or selector.extension or not context.fetcher.has_bins:
-        return None
     span_ms = range_ms + (0 if selector.at else grid.step_ms * (grid.count - 1))
     if span_ms < _SPAN_MS_MIN and use is Rollups.WORTHWHILE:
+        return None
+    if use is Rollups.NEVER or selector.extension or not context.fetcher.has_bins:
         return None
     ends = shifted(grid, selector.offset_ms, selector.at, context)
     edges = ends if newest else np.concatenate((ends - range_ms, ends))

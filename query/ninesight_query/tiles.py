@@ -127,14 +127,15 @@ class Tile:
             found = self.times[np.arange(len(self.times))[:, None], index]
         return found
 
-    def samples_at(self, *places: Int64) -> list[tuple[Float64, Int64]]:
-        """Return what `at` and `time_at` do, for several positions."""
-        if len(places[0]) == 1 or self.shared:
-            return [(self.at(index), self.time_at(index)) for index in places]
-        rows = groups = np.arange(len(self.values))[:, None]
+    def samples_at(self, one: Int64, other: Int64) -> tuple[Float64, Int64, Float64, Int64]:
+        """Return what `at` and `time_at` do, for two positions."""
+        times, values = self.times, self.values
+        if len(one) == 1 or len(times) == 1:
+            return self.at(one), self.time_at(one), self.at(other), self.time_at(other)
+        rows = groups = np.arange(len(values))[:, None]
         if self.owner is not None:
             groups = self.owner[:, None]
-        return [(self.values[rows, index], self.times[groups, index]) for index in places]
+        return values[rows, one], times[groups, one], values[rows, other], times[groups, other]
 
 
 def _counts(times: Int64, edges: Int64) -> Int64:
@@ -157,16 +158,19 @@ def _edges(times: Int64, starts_ms: Int64, ends_ms: Int64) -> tuple[Int64, int, 
 
     Then that column, and the one after its last.
     """
-    edges = np.concatenate((starts_ms, ends_ms))
     if len(times) > _SEARCHED_MAX:
-        low, high = (_near(times, int(edge)) for edge in edges)
+        low, high = _near(times, int(starts_ms[0])), _near(times, int(ends_ms[0]))
         if low is not None and high is not None:
             first = int(low.min())
             return np.concatenate((low, high), axis=1) - first, first, int(high.max())
-    found = [each.searchsorted(edges, "right").tolist() for each in times]
-    first = min([pair[0] for pair in found])
+    edges = np.array((starts_ms[0], ends_ms[0]))
+    found, first, last = [], times.shape[1], 0
+    for each in times:
+        pair = each.searchsorted(edges, "right").tolist()
+        found.append(pair)
+        first, last = min(first, pair[0]), max(last, pair[1])
     both = np.array(found)
-    return both - first if first else both, first, max([pair[1] for pair in found])
+    return both - first if first else both, first, last
 
 
 def _near(times: Int64, edge_ms: int) -> Int64 | None:

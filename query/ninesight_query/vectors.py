@@ -9,7 +9,7 @@ from ninesight_store.contract import Float64, Int64, Labels
 
 from ninesight_query import ir
 from ninesight_query import labels as label
-from ninesight_query.binary import ARITHMETIC, COMPARISONS, TRIMS, arithmetic, compare
+from ninesight_query.binary import ARITHMETIC, COMPARISONS, TRIMS, compare
 from ninesight_query.block import Block, Bool, Objects, filled, join_rows, merge_same_labels
 from ninesight_query.context import Context
 from ninesight_query.join import Pairs, check_many_side, join_of, match_ids, result_labels
@@ -30,14 +30,15 @@ def vector_vector(node: ir.Binary, left: Block, right: Block, context: Context) 
     """Arithmetic and comparison of two vectors."""
     matching = node.matching
     filled = matching.fill_left is not None or matching.fill_right is not None
-    if not (len(left) or len(right)) or (not filled and not (len(left) and len(right))):
-        return Block.empty(left.steps)
+    lefts, rights, steps = len(left.labels), len(right.labels), left.values.shape[1]
+    if not (lefts or rights) or (not filled and not (lefts and rights)):
+        return Block.empty(steps)
     drop = node.op in ARITHMETIC or (node.return_bool and not context.settings.delayed_name_removal)
     joined = join_of(left, right, matching, drop=drop, context=context)
     swapped = matching.cardinality is ir.Cardinality.ONE_TO_MANY
     many, one = (right, left) if swapped else (left, right)
     pairs, names = joined.pairs, joined.names
-    context.check_cells(len(pairs.many), left.steps)
+    context.check_cells(len(pairs.many), steps)
     both: Bool | None = None
     if joined.ambiguous or many.held is not None or one.held is not None:
         both = many.exists[pairs.many] & one.exists[pairs.one]
@@ -45,7 +46,7 @@ def vector_vector(node: ir.Binary, left: Block, right: Block, context: Context) 
             check_many_side(pairs, both, names, matching)
     part = _paired(node, many, one, pairs, names, both, swapped=swapped, context=context)
     if not filled:
-        return merge_same_labels(part)
+        return part if joined.distinct else merge_same_labels(part)
     ids = joined.many_ids, joined.one_ids
     parts = [part, *_filled(node, many, one, *ids, drop=drop, swapped=swapped, context=context)]
     return merge_same_labels(join_rows([part for part in parts if len(part)], left.steps))
@@ -68,7 +69,9 @@ def _paired(
     one_values, one_present = one.values, one.present
     if not pairs.whole_one:
         one_values, one_present = one_values[pairs.one], one_present[pairs.one]
-    points = _histogram_rows(many, pairs.many), _histogram_rows(one, pairs.one)
+    points: tuple[Objects | None, Objects | None] = None, None
+    if many.held is not None or one.held is not None:
+        points = _histogram_rows(many, pairs.many), _histogram_rows(one, pairs.one)
     values = (one_values, many_values) if swapped else (many_values, one_values)
     histograms = points[::-1] if swapped else points
     out = _operated(node, *values, many_present & one_present, *histograms, both, context)
@@ -103,7 +106,7 @@ def _operated(
             context.annotations.incompatible_types("float", node.op, "float")
         present = np.zeros_like(floats)
     else:
-        values = arithmetic(node.op, left, right)
+        values = ARITHMETIC[node.op](left, right)
     if left_histograms is not None or right_histograms is not None:
         number = left if left_histograms is None else right
         if left_histograms is not None and right_histograms is not None:

@@ -127,6 +127,13 @@ class CoverCache:
             self.misses += 1
             return None
 
+    def current(
+        self, token: tuple[int, int], matchers: Sequence[Matcher], start_ms: int, end_ms: int
+    ) -> Cover | None:
+        """Return a cover of the span that was up to date at that version of the database, None if there is none."""
+        found = self.find(matchers, start_ms, end_ms)
+        return None if found is None or found.token != token else found.cover
+
     def keep(self, matchers: Sequence[Matcher], fresh: Kept) -> None:
         """Keep a cover in the place of those that it covers; one of more than a quarter of all memory is not kept."""
         key, cover = tuple(matchers), fresh.cover

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import sqlalchemy as sa
@@ -94,19 +95,13 @@ class CoverReader:
             self.cache.keep(matchers, _kept(cover, selection.ids, state, token, span, refreshed))
         return cover
 
-    def kept(self) -> Keeping:
+    def kept(self) -> Keeping | None:
         """Return what hands out the cover of a span if it is kept and nothing was committed up to now, else None.
 
-        Neither reads, and neither waits for anybody.
+        Neither reads, and neither waits for anybody. None where it cannot be said what was committed.
         """
         version = self._watch.version()
-        token = None if version is None else (version, self._upkeep)
-
-        def find(matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Cover | None:
-            found = None if token is None else self.cache.find(matchers, *clamped(start_ms, end_ms))
-            return None if found is None or found.token != token else found.cover
-
-        return find
+        return None if version is None else partial(self.cache.current, (version, self._upkeep))
 
     def _refreshed(
         self, connection: sa.Connection, known: Known, selection: Selection, kept: Kept, state: State

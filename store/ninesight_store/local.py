@@ -132,7 +132,7 @@ class LocalStore:
         """
         return self._rollups.rollup(matchers, start_ms, end_ms, edges, columns)
 
-    def kept_covers(self) -> Keeping:
+    def kept_covers(self) -> Keeping | None:
         """Return what hands out as `cover` would now, if that needs no reading; else None. Waits for nobody."""
         return self._covers.kept()
 
