@@ -9,7 +9,7 @@ A context variable, so it holds for one thread (or task); the inner one wins.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 
 __all__ = ["lookback_now", "looking_back"]
@@ -17,12 +17,16 @@ __all__ = ["lookback_now", "looking_back"]
 _CURRENT: ContextVar[int | None] = ContextVar("ninesight_query_lookback_ms", default=None)
 
 
-@contextmanager
-def looking_back(lookback_ms: int | None) -> Iterator[None]:
+_AS_EVER: AbstractContextManager[None] = nullcontext()
+
+
+def looking_back(lookback_ms: int | None) -> AbstractContextManager[None]:
     """Let what is asked inside look back this many milliseconds (above 0); None changes nothing."""
-    if lookback_ms is None:
-        yield
-        return
+    return _AS_EVER if lookback_ms is None else _looking_back(lookback_ms)
+
+
+@contextmanager
+def _looking_back(lookback_ms: int) -> Iterator[None]:
     token = _CURRENT.set(lookback_ms)
     try:
         yield

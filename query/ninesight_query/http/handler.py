@@ -13,8 +13,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -31,8 +30,7 @@ __all__ = ["Answering", "Asked", "Endpoint", "Prompt"]
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(NamedTuple):
     """One question as its answering function sees it."""
 
     params: Params
@@ -56,8 +54,7 @@ class Prompt(Protocol):
         """Learn how long a worker was busy with an answer, in seconds."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Request:
+class _Request(NamedTuple):
     """What an endpoint reads of a request before it answers."""
 
     asked: Asked

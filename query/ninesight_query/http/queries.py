@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import NamedTuple
 
 import orjson
 
@@ -23,8 +24,7 @@ __all__ = ["Queries", "Question", "instant_question", "range_question"]
 _TRUNCATED = "results truncated due to limit"
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
+class Question(NamedTuple):
     """What is asked of an engine. An instant query has a step of 0."""
 
     text: str
