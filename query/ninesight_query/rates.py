@@ -36,7 +36,7 @@ Params = Sequence[Float64]
 RELATIVE_ERROR_MAX = 1e-10
 
 # As arrays: numpy takes twice as long for an operand that is a Python number.
-_ZERO, _HALF, _ONE, _NEAR, _THOUSAND = (np.array(number) for number in (0.0, 0.5, 1.0, 1.1, 1000.0))
+_ZERO, _ONE, _NEAR, _THOUSAND = (np.array(number) for number in (0.0, 1.0, 1.1, 1000.0))
 _NO_COLUMN, _ONE_COLUMN, _TWO = (np.array(number) for number in (0, 1, 2))
 
 
@@ -89,13 +89,18 @@ def extrapolated(window: Window, ends: Ends, grown: Float64, *, is_counter: bool
     sampled_s = _seconds(ends.last_ms - ends.first_ms)
     spacing_s = sampled_s / (ends.count.astype(np.float64) - _ONE)
     threshold_s = spacing_s * _NEAR
-    # Most windows have samples near their ends, and most counters are far from zero: looking costs less than choosing.
-    to_start_s = _chosen(first_s >= threshold_s, spacing_s, first_s, _HALF)
-    to_end_s = _chosen(last_s >= threshold_s, spacing_s, last_s, _HALF)
+    to_start_s, to_end_s, to_zero_s = first_s, last_s, sampled_s
+    unusual = (first_s >= threshold_s) | (last_s >= threshold_s)
     if is_counter:
         rising = (result > _ZERO) & (ends.first >= _ZERO)
         to_zero_s = sampled_s * (ends.first / result)
-        to_start_s = _chosen(rising & (to_zero_s < to_start_s), to_zero_s, to_start_s, _ONE)
+        unusual = unusual | (rising & (to_zero_s < first_s))
+    # Most windows have samples near their ends, and most counters are far from zero: then nothing has to be chosen.
+    if np.count_nonzero(unusual):
+        to_start_s = np.where(first_s >= threshold_s, spacing_s / 2.0, first_s)
+        to_end_s = np.where(last_s >= threshold_s, spacing_s / 2.0, last_s)
+        if is_counter:
+            to_start_s = np.where(rising & (to_zero_s < to_start_s), to_zero_s, to_start_s)
     enough = ends.count >= _TWO
     if is_counter and window.tile.starts is not None:
         # A counter that began inside the window was zero then: nothing is guessed before that.
@@ -114,11 +119,6 @@ def _seconds(times_ms: Int64) -> Float64:
     """Return times in seconds. numpy divides floats in a quarter of the time of integers."""
     seconds: Float64 = times_ms.astype(np.float64) / _THOUSAND
     return seconds
-
-
-def _chosen(mask: Bool, values: Float64, others: Float64, times: Float64) -> Float64:
-    """Return the values so many times where the mask is set, else the others."""
-    return np.where(mask, values * times, others) if np.count_nonzero(mask) else others
 
 
 def add_resets(window: Window, result: Float64) -> Float64:

@@ -189,23 +189,21 @@ def test_limits_and_places_hold(store):
 def test_the_pace_is_that_of_the_last_time():
     """Fast for as many steps as were fast, until it was slow or given up; the oldest go."""
     pace = Pace(fast_s=0.5)
-    assert not pace.is_fast("a", 0)
+    assert pace.fast_up_to("a") == -1
     pace.took("a", 10, 0.4)
-    assert pace.knows("a")
-    assert pace.is_fast("a", 10)
-    assert not pace.is_fast("a", 11)
+    assert pace.fast_up_to("a") == 10
     pace.took("a", 20, 0.6)
-    assert pace.is_fast("a", 10)
+    assert pace.fast_up_to("a") == 10
     pace.took("a", 5, 0.6)
-    assert not pace.knows("a")
+    assert pace.fast_up_to("a") == -1
     pace.took("a", 5, 0.1)
     pace.forget("a")
-    assert not pace.knows("a")
+    assert pace.fast_up_to("a") == -1
     pace.took("x" * 2001, 0, 0.1)
-    assert not pace.knows("x" * 2001)
+    assert pace.fast_up_to("x" * 2001) == -1
     for k in range(5000):
         pace.took(str(k), 0, 0.1)
-    assert (pace.knows("0"), pace.knows("4999"), len(pace._steps)) == (False, True, 4096)
+    assert (pace.fast_up_to("0"), pace.fast_up_to("4999"), len(pace._steps)) == (-1, 0, 4096)
 
 
 @contextlib.contextmanager

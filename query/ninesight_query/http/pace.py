@@ -26,17 +26,12 @@ class Pace:
         self._fast_s = fast_s
         self._steps: OrderedDict[str, int] = OrderedDict()
 
-    def knows(self, text: str) -> bool:
-        """Whether the question was answered fast before, for some number of steps."""
-        return text in self._steps
-
-    def is_fast(self, text: str, steps: int) -> bool:
-        """Whether the question was answered fast when it was asked for as many steps, or more."""
-        known = self._steps.get(text)
-        if known is None or steps > known:
-            return False
-        self._steps.move_to_end(text)
-        return True
+    def fast_up_to(self, text: str) -> int:
+        """Return the most steps for which the question was answered fast before, -1 if it never was."""
+        known = self._steps.get(text, -1)
+        if known >= 0:
+            self._steps.move_to_end(text)
+        return known
 
     def took(self, text: str, steps: int, spent_s: float) -> None:
         """Note how long an answer took."""

@@ -88,15 +88,16 @@ class Queries:
 
     def at_once(self, asked: Asked) -> bytes | None:
         """Answer what was fast before, if it is again; see `Prompt`."""
-        if self._prompt is None or not self._pace.knows(asked.params.first("query")):
+        steps_fast = -1 if self._prompt is None else self._pace.fast_up_to(asked.params.first("query"))
+        if steps_fast < 0:
             return None
         try:
             question = self._read(asked.params)
-            if not self._pace.is_fast(question.text, question.steps):
+            if question.steps > steps_fast:
                 return None
             began_s = time.perf_counter()
             with looking_back(question.lookback_ms):
-                answer = self._asked_at_once(self._prompt, question)
+                answer = self._asked_at_once(question)
             if answer is None:
                 self._pace.forget(question.text)
                 return None
@@ -116,8 +117,9 @@ class Queries:
             return self._engine.instant(question.text, question.start_ms)
         return self._engine.range(question.text, question.start_ms, question.end_ms, question.step_ms)
 
-    @staticmethod
-    def _asked_at_once(engine: AtOnce, question: Question) -> Answer | None:
+    def _asked_at_once(self, question: Question) -> Answer | None:
+        engine = self._prompt
+        assert engine is not None
         if not question.step_ms:
             return engine.instant_at_once(question.text, question.start_ms)
         return engine.range_at_once(question.text, question.start_ms, question.end_ms, question.step_ms)
@@ -125,7 +127,7 @@ class Queries:
 
 def _encoded(question: Question, answer: Answer, queued_s: float, spent_s: float) -> bytes:
     stats = _stats(answer, queued_s, spent_s) if question.stats else b""
-    return encode_answer(_limited(answer, question.limit), stats)
+    return encode_answer(_limited(answer, question.limit) if question.limit else answer, stats)
 
 
 def _stats(answer: Answer, queued_s: float, spent_s: float) -> bytes:
@@ -150,9 +152,9 @@ def _stats(answer: Answer, queued_s: float, spent_s: float) -> bytes:
 
 
 def _limited(answer: Answer, limit: int) -> Answer:
-    """Keep the first `limit` series and say so; 0 keeps all."""
+    """Keep the first `limit` series and say so."""
     value = answer.value
-    if not limit or not isinstance(value, Vector | Matrix) or len(value.labels) <= limit:
+    if not isinstance(value, Vector | Matrix) or len(value.labels) <= limit:
         return answer
     if isinstance(value, Vector):
         cut: Vector | Matrix = replace(
