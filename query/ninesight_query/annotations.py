@@ -39,9 +39,20 @@ class Annotations:
     parameter: Position | None = None
     """Of its scalar parameter."""
 
-    def __bool__(self) -> bool:
-        """Whether there is anything to say."""
-        return bool(self._warnings or self._infos)
+    def __len__(self) -> int:
+        """How much there is to say."""
+        return len(self._warnings) + len(self._infos)
+
+    @property
+    def mark(self) -> tuple[int, int]:
+        """What was said up to now."""
+        return len(self._warnings), len(self._infos)
+
+    def forget_from(self, mark: tuple[int, int]) -> None:
+        """Take back what was said since then."""
+        for said, before in zip((self._warnings, self._infos), mark, strict=True):
+            while len(said) > before:
+                said.popitem()
 
     def look_at(self, position: Position | None, parameter: Position | None = None) -> None:
         """Say what the next notes are about; operands must be evaluated before, they have their own."""

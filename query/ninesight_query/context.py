@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -11,6 +11,7 @@ from ninesight_store.errors import MatcherError, StoreError
 
 from ninesight_query.annotations import Annotations
 from ninesight_query.bins import Bins
+from ninesight_query.block import Block
 from ninesight_query.budget import Share
 from ninesight_query.cancel import Cancelled, never
 from ninesight_query.contract import Answer, QueryStats, Value
@@ -24,6 +25,7 @@ from ninesight_query.errors import (
     UnavailableError,
 )
 from ninesight_query.fetch import BinWish, Fetching
+from ninesight_query.narrow import Narrow
 from ninesight_query.samples import Samples
 from ninesight_query.settings import EngineSettings
 
@@ -66,6 +68,10 @@ class Context:
     """Planned before evaluation: what each selector will need, overlapping spans joined."""
     bin_wishes: dict[tuple[Matcher, ...], list[BinWish]] = field(default_factory=dict)
     """The same of what is read as bins."""
+    narrow: Mapping[int, Narrow] = field(default_factory=dict)
+    """By `id`, the calls of the query that share their work (narrow.py)."""
+    wide: dict[tuple[int, int, int, int], Block | None] = field(default_factory=dict)
+    """What was worked out for them, by the `id` of the wide call and the grid; None where it is not to be shared."""
     find_resets: bool = False
     """Whether selectors look for resets of histograms, as upstream does below histogram_count, _sum, _avg."""
     busy_left: Callable[[], bool] | None = None

@@ -253,6 +253,7 @@ class LocalEngine:
         context = self._context(at_ms, at_ms, 0, turn)
         expr = resolve(known.expr, at_ms, at_ms, 0) if known.computed else known.expr
         grid = Grid(at_ms, 1, 1)
+        context.narrow = known.narrow
         if known.planned:
             plan(expr, grid, context)
         value: Value
@@ -296,6 +297,7 @@ class LocalEngine:
         if known.computed:
             expr = resolve(expr, start_ms, end_ms, step_ms)
         grid = Grid(start_ms, step_ms, steps)
+        context.narrow = known.narrow
         if known.planned:
             plan(expr, grid, context)
         found = evaluate(expr, grid, context)

@@ -10,6 +10,7 @@ from contextlib import suppress
 
 import numpy as np
 from ninesight_store.contract import Float64
+from ninesight_store.errors import MatcherError
 
 from ninesight_query import binary, functions, ir, vectors
 from ninesight_query.aggregate import aggregate
@@ -19,6 +20,7 @@ from ninesight_query.context import Context
 from ninesight_query.errors import ExecutionError
 from ninesight_query.extended import smoothed
 from ninesight_query.histogram_math import negate
+from ninesight_query.narrow import Narrow, narrowed
 from ninesight_query.plan import subquery_grid
 from ninesight_query.range_functions import RANGE_FUNCTIONS, call_range
 from ninesight_query.ranked import count_values, ranked
@@ -179,11 +181,36 @@ def _aggregate(node: ir.Aggregate, grid: Grid, context: Context) -> Block:
 
 def _call(node: ir.Call, grid: Grid, context: Context) -> Evaluated:
     if node.name in RANGE_FUNCTIONS:
+        narrow = context.narrow.get(id(node)) if context.narrow and not context.find_resets else None
+        if narrow is not None:
+            return _shared_call(node, narrow, grid, context)
         return _range_call(node, grid, context)
     function = functions.FUNCTIONS.get(node.name)
     if function is None:
         raise ExecutionError(f"the function {node.name} is not supported by this engine")
     return function(node, functions.Arguments(node, grid, context, evaluate))
+
+
+def _shared_call(node: ir.Call, narrow: Narrow, grid: Grid, context: Context) -> Block:
+    """Evaluate a call that another one is wider than, or that is wider itself."""
+    key = id(narrow.wide), grid.start_ms, grid.step_ms, grid.count
+    if key not in context.wide:
+        before = context.annotations.mark
+        block = _range_call(narrow.wide, grid, context)
+        if context.annotations.mark == before:
+            context.wide[key] = block
+            context.held += block.values.size
+        else:
+            # What there is to say is about one place of the query: each call is worked out, and says it, for itself.
+            context.annotations.forget_from(before)
+            context.wide[key] = None
+    wide = context.wide[key]
+    if wide is None:
+        return _range_call(node, grid, context)
+    try:
+        return narrowed(wide, narrow)
+    except MatcherError as error:
+        raise ExecutionError(str(error)) from error
 
 
 def _range_call(node: ir.Call, grid: Grid, context: Context) -> Block:

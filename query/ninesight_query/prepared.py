@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
 from ninesight_query import ir
 from ninesight_query.at_once import is_light
+from ninesight_query.narrow import Narrow, narrow_calls
 from ninesight_query.parse import CACHED_QUERIES_MAX, parse
 from ninesight_query.syntax.computed import waits
 
@@ -24,6 +26,8 @@ class Prepared:
     """Whether reading has to be planned: a selector stands in it twice, or below a subquery."""
     light: bool
     """Whether it may be tried at once."""
+    narrow: Mapping[int, Narrow]
+    """By `id`, the calls that share their work; none where durations have to be worked out."""
 
     @staticmethod
     def of(expr: ir.Expr) -> Prepared:
@@ -32,7 +36,9 @@ class Prepared:
         read = [node.matchers for node in nodes if isinstance(node, ir.Selector)]
         twice = len(set(read)) < len(read)
         below = any(isinstance(node, ir.Subquery) for node in nodes)
-        return Prepared(expr, any(map(waits, nodes)), twice or below, is_light(expr, nodes))
+        computed = any(map(waits, nodes))
+        narrow = {} if computed or len(read) < 2 else narrow_calls(expr)
+        return Prepared(expr, computed, twice or below, is_light(expr, nodes), narrow)
 
 
 @lru_cache(maxsize=CACHED_QUERIES_MAX)
