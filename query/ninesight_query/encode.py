@@ -85,9 +85,10 @@ def _tokens(values: Float64) -> list[bytes]:
     values = np.ascontiguousarray(values)
     text = orjson.dumps(values, option=_NUMPY)[1:-1]
     tokens = (text + b",").replace(b".0,", b",")[:-1].split(b",")
-    size = np.abs(values)
-    if size.min() >= 1e-4 and size.max() < 1e15:
+    if b"e" not in text and b"n" not in text:
+        # No exponent and no null: plain decimals are written alike.
         return tokens
+    size = np.abs(values)
     with np.errstate(invalid="ignore"):
         plain = (size >= 1e-4) & (size < 1e15) | (values == 0)
     for k in np.flatnonzero(~plain).tolist():
@@ -195,19 +196,20 @@ def _row(head: bytes, floats: bytes, histograms: bytes) -> bytes:
 
 
 def _matrix_rows(value: Matrix) -> Iterator[bytes]:
-    seconds = encode_seconds(value.timestamps) if value.histograms else []
     heads = _heads(value.labels)
+    openings = _grid_openings(value.timestamps.tobytes())
+    if not value.histograms and np.count_nonzero(value.present) == value.present.size > 0:
+        # Every point of every series: as most are.
+        for head, values in zip(heads, value.values, strict=True):
+            yield head + b',"values":[' + _pairs(openings, values) + b"]}"
+        return
+    seconds = encode_seconds(value.timestamps) if value.histograms else []
     spread: dict[int, list[tuple[int, Histogram]]] = {}
     for (row, column), histogram in value.histograms.items():
         spread.setdefault(row, []).append((column, histogram))
-    openings = _grid_openings(value.timestamps.tobytes())
-    full = np.asarray(value.present.all(axis=1)).tolist()
     for row in range(len(value.labels)):
-        if full[row]:
-            floats = _pairs(openings, value.values[row])
-        else:
-            columns = np.flatnonzero(value.present[row])
-            floats = _pairs([openings[k] for k in columns.tolist()], value.values[row][columns])
+        columns = np.flatnonzero(value.present[row])
+        floats = _pairs([openings[k] for k in columns.tolist()], value.values[row][columns])
         points = [
             (seconds[column], point) for column, point in sorted(spread.get(row, ()), key=lambda p: p[0])
         ]

@@ -209,33 +209,30 @@ class Samples:
         for whole in self._laid():
             tile = whole.within(start_ms, end_ms)
             if tile.values.shape[1]:
-                for part in _parts(tile, max(steps, tile.values.shape[1])):
-                    yield tile if part is None else tile.cut(part.start, part.stop)
+                yield from _in_parts(tile, max(steps, tile.values.shape[1]))
 
     def whole_tiles(self, steps: int) -> Iterator[Tile]:
         """Yield all float samples in tiles, none larger than CELLS_MAX cells of the grid."""
         for tile in self._laid():
-            for part in _parts(tile, steps):
-                yield tile if part is None else tile.cut(part.start, part.stop)
+            if len(tile.rows) * steps <= CELLS_MAX:
+                yield tile
+            else:
+                yield from _in_parts(tile, steps)
 
     def seen(self, starts_ms: Int64, ends_ms: Int64) -> Iterator[tuple[Tile, Int64, Int64]]:
         """Yield what `tiles` gives for windows start < t <= end, with the `bounds` of their starts and ends in it."""
-        for whole in self._laid() if self._tiles is None else self._tiles:
+        for whole in self._laid():
             tile, low, high = whole.seen(starts_ms, ends_ms)
-            columns = tile.values.shape[1]
-            if not columns:
+            width = tile.values.shape[1]
+            if not width:
                 continue
-            width = max(len(ends_ms), columns)
+            width = max(len(ends_ms), width)
             if len(tile.rows) * width <= CELLS_MAX:
                 yield tile, low, high
                 continue
             for part in _parts(tile, width):
-                if part is None:
-                    yield tile, low, high
-                elif len(low) == 1:
-                    yield tile.cut(part.start, part.stop), low, high
-                else:
-                    yield tile.cut(part.start, part.stop), low[part], high[part]
+                own = slice(None) if len(low) == 1 else part
+                yield tile.cut(part.start, part.stop), low[own], high[own]
 
     def _laid(self) -> list[Tile]:
         if self._tiles is None:
@@ -243,12 +240,18 @@ class Samples:
         return self._tiles
 
 
-def _parts(tile: Tile, width: int) -> Iterator[slice | None]:
-    """Yield the rows that are worked on together, CELLS_MAX at most; None is all."""
-    rows = max(1, CELLS_MAX // width)
-    if rows >= len(tile.rows):
-        yield None
+def _in_parts(tile: Tile, width: int) -> Iterator[Tile]:
+    """Yield the tile in parts of CELLS_MAX at most."""
+    if len(tile.rows) * width <= CELLS_MAX:
+        yield tile
         return
+    for part in _parts(tile, width):
+        yield tile.cut(part.start, part.stop)
+
+
+def _parts(tile: Tile, width: int) -> Iterator[slice]:
+    """Yield the rows that are worked on together."""
+    rows = max(1, CELLS_MAX // width)
     for start in range(0, len(tile.rows), rows):
         yield slice(start, start + rows)
 

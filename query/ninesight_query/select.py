@@ -22,12 +22,20 @@ __all__ = ["RangeVector", "Window", "instant", "range_vector"]
 
 
 def instant(selector: ir.Selector, grid: Grid, context: Context, *, timestamps: bool = False) -> Block:
-    """Return the newest sample of each series within the lookback, or its time in seconds."""
+    """Return the newest sample of each series within the lookback, or its time in seconds.
+
+    Read are bins where those are enough, else all samples.
+    """
     lookback_ms = context.settings.lookback_ms
     ends = shifted(grid, selector.offset_ms, selector.at, context)
-    samples = _newest(selector, grid, context)
-    context.check_cells(len(samples), len(ends))
-    shape = (len(samples), len(ends))
+    wish = bin_wish(selector, lookback_ms, grid, context, newest=True)
+    if wish is None:
+        samples = context.fetch(selector.matchers, *selector_span(selector, lookback_ms, grid, context))
+    else:
+        bins = context.fetch_bins(selector.matchers, wish)
+        samples = bins.newest.with_resets() if context.find_resets else bins.newest
+    shape = (len(samples.labels), len(ends))
+    context.check_cells(*shape)
     values, present = np.zeros((0, 0)), np.zeros((0, 0), np.bool_)
     times = np.full(shape, np.iinfo(np.int64).min) if samples.histograms or timestamps else None
     any_stale = samples.any_stale
@@ -62,16 +70,6 @@ def instant(selector: ir.Selector, grid: Grid, context: Context, *, timestamps: 
         values, present, histograms = times / 1000.0, exists, None
     block = Block(samples.labels, values, present, samples.drop_name, histograms)
     return block if len(ends) == grid.count else block.broadcast(grid.count)
-
-
-def _newest(selector: ir.Selector, grid: Grid, context: Context) -> Samples:
-    """Read what holds the newest sample at each step: bins where they are enough, else all samples."""
-    lookback_ms = context.settings.lookback_ms
-    wish = bin_wish(selector, lookback_ms, grid, context, newest=True)
-    if wish is None:
-        return context.fetch(selector.matchers, *selector_span(selector, lookback_ms, grid, context))
-    bins = context.fetch_bins(selector.matchers, wish)
-    return bins.newest.with_resets() if context.find_resets else bins.newest
 
 
 def _latest_histograms(

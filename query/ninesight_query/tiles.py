@@ -119,7 +119,7 @@ class Tile:
     def time_at(self, index: Int64) -> Int64:
         """Return the times at sample positions: [1, T] or [R, T]."""
         found: Int64
-        if self.shared:
+        if len(self.times) == 1:
             found = self.times[0][index]
         elif self.owner is not None:
             found = self.times[self.owner[:, None], index]

@@ -34,6 +34,8 @@ class HttpServer(uvicorn.Server):
                 http=PromptProtocol,
                 log_level="warning",
                 access_log=False,
+                # What answers is nobody's business, and each header costs the client microseconds.
+                server_header=False,
                 lifespan="on" if lifespan else "off",
                 timeout_graceful_shutdown=drain_s,
                 timeout_keep_alive=keep_alive_s,
