@@ -97,15 +97,14 @@ def aggregate(node: ir.Aggregate, block: Block, param: Float64 | None, context: 
         number = np.add.reduceat(exists, groups.starts, axis=0, dtype=np.float64)
         values = number if node.op == "count" else np.ones_like(number)
         return Block(groups.labels, values, number > 0, drop_name)
+    values = block.values if groups.in_order else block.values[groups.order]
     whole = np.count_nonzero(present) == present.size
-    if whole:
-        number = np.empty((number_of_groups, steps))
-        number[...] = groups.sizes[:, None]
+    if whole and node.op == "sum":
+        floats, there = _sums(groups, values, None), np.ones((number_of_groups, steps), np.bool_)
     else:
         number = np.add.reduceat(present, groups.starts, axis=0, dtype=np.float64)
-    there = number > _ZERO
-    values = block.values if groups.in_order else block.values[groups.order]
-    floats = _floats(node.op, groups, values, None if whole else present, number, param)
+        there = number > _ZERO
+        floats = _floats(node.op, groups, values, present, number, param)
     if histograms is None:
         return Block(groups.labels, floats, there, drop_name)
     if node.op not in ("sum", "avg"):
@@ -116,13 +115,11 @@ def aggregate(node: ir.Aggregate, block: Block, param: Float64 | None, context: 
 
 
 def _floats(
-    op: str, groups: Groups, values: Float64, some: Bool | None, number: Float64, param: Float64 | None
+    op: str, groups: Groups, values: Float64, present: Bool, number: Float64, param: Float64 | None
 ) -> Float64:
-    """Aggregate rows that lie group by group; `some`: where a value counts, None: everywhere."""
-    if op == "sum":
-        return _sums(groups, values, some)
-    present = np.ones(values.shape, np.bool_) if some is None else some
     match op:
+        case "sum":
+            return _sums(groups, values, present)
         case "avg":
             return _means(groups, values, present, number)
         case "min":
@@ -139,6 +136,7 @@ def _floats(
 
 
 def _sums(groups: Groups, values: Float64, some: Bool | None) -> Float64:
+    """Add rows that lie group by group; `some`: where a value counts, None: everywhere."""
     masked = values if some is None else np.where(some, values, 0.0)
     total: Float64 = np.add.reduceat(masked, groups.starts, axis=0)
     if not np.count_nonzero(masked < _ZERO):
