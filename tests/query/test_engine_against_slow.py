@@ -192,6 +192,25 @@ def sets(inner):
     )  # fmt: skip
 
 
+def selected(name, *matchers):
+    """A selector with those matchers that there are."""
+    return f"{name}{{{', '.join(filter(None, matchers))}}}"
+
+
+def ratios(names, operators):
+    """The same function of some series and of more series beside them, which is worked out once (narrow.py)."""
+    return st.builds(
+        lambda function, name, wide, further, window, modifier, outer, op, matching: (
+            f"{outer[0]}{range_call(function, selected(name, wide, further) + window, modifier)}{outer[1]} {op}{matching} "
+            f"{outer[0]}{range_call(function, selected(name, wide) + window, modifier)}{outer[1]}"
+        ),
+        st.sampled_from(names), st.sampled_from(["m", "n", "c_total"]), st.sampled_from(["", "", "g='x'", "k!='b'"]),
+        st.sampled_from(["", "k='a'", "k!='a'", "k=~'a|b', g='x'", "g!~'x.*'", "k=''"]),
+        durations.map(lambda duration: f"[{duration}]"), modifiers,
+        st.sampled_from([("", ""), ("sum(", ")"), ("max by (k) (", ")")]), st.sampled_from(operators), matchings,
+    )  # fmt: skip
+
+
 def exact(depth):
     """Queries whose values are not rounded, so that comparing them is safe."""
     if not depth:
@@ -200,6 +219,7 @@ def exact(depth):
     return st.one_of(
         instants,
         range_calls(EXACT_RANGE, inner),
+        ratios(EXACT_RANGE, ["==", "!=", ">", "<", ">= bool", "== bool"]),
         aggregations(EXACT_AGGREGATIONS, inner),
         st.builds(lambda expr: f"-({expr})", inner),
         st.builds(lambda f, expr: f"{f}({expr})", st.sampled_from(["abs", "floor", "ceil", "sgn", "timestamp"]), inner),
@@ -222,6 +242,7 @@ def any_query(depth):
     return st.one_of(
         exact(depth),
         range_calls(RANGE, inner),
+        ratios(RANGE, ["+", "-", "*"]),
         aggregations(AGGREGATIONS, inner),
         joins(["+", "-", "*"], inner),
         sets(inner),
