@@ -63,7 +63,7 @@ class Strip:
     """A group of series with the same timestamps, in spans that follow each other."""
 
     rows: Int64
-    """[R]"""
+    """[R] ascending."""
     spans: list[tuple[Int64, Float64]]
     """Timestamps [n] and values [R, n] of each span."""
 
@@ -171,6 +171,5 @@ def _places(strips: Sequence[Strip], count: int) -> tuple[Int64, Int64]:
 
 
 def _picked(values: Float64, places: Int64) -> Float64:
-    if len(places) == len(values) and (np.diff(places) == 1).all():
-        return values
-    return values[places]
+    """Return some rows; `places` ascend, as rows of a strip do, so that as many as there are is all of them."""
+    return values if len(places) == len(values) else values[places]
