@@ -128,8 +128,8 @@ def _floats(
         kernel, arguments = BIN_FUNCTIONS[name].kernel, ()
     elif vector.extension:
         kernel, arguments = kernel_of(name, vector, context), ()
-    # Histograms are written into what the kernels gave: that must be ours.
-    alone = not samples.histograms and samples.in_one_tile
+    # Histograms are written into what the kernels gave: that must be ours. Tiles of bins are not those of the samples.
+    alone = not samples.histograms and not isinstance(vector, BinVector) and samples.in_one_tile
     values, present = np.zeros((0, 0)), np.zeros((0, 0), np.bool_)
     for window in vector.windows(context, every_step=every_step):
         by_group = function.by_group and _long(window)

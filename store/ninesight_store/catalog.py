@@ -96,18 +96,28 @@ _SELECT_INFO = f"SELECT {info.c.key.name}, {info.c.value.name} FROM {info.name}"
 _KEYS = ("series_next", "layout_next", "series_generation", "layout_generation", "format")
 
 
+# Made once: building a statement takes longer than asking it.
+_SPANS = tuple(
+    sa.select(table.c.layout_id, sa.func.min(table.c.start_ms), sa.func.max(table.c.end_ms)).group_by(
+        table.c.layout_id
+    )
+    for table in (hot, chunks)
+)
+_SPANS_SINCE = tuple(
+    query.where(table.c.id > sa.bindparam("seen")) for query, table in zip(_SPANS, (hot, chunks), strict=True)
+)
+
+
 def _note_hours(connection: sa.Connection, known: Known) -> None:
     """Note in index and table which hours the rows and chunks that nobody looked at yet lie in."""
     seen = list(known.layouts.seen)
     last = [int(number or 0) for number in connection.exec_driver_sql(_NEWEST).one()]
-    for at, (table, newest) in enumerate(zip((hot, chunks), last, strict=True)):
+    for at, newest in enumerate(last):
         if newest <= seen[at]:
             continue
-        query = sa.select(table.c.layout_id, sa.func.min(table.c.start_ms), sa.func.max(table.c.end_ms))
-        if seen[at]:
-            # From nothing the index alone is read; by id the rows are.
-            query = query.where(table.c.id > seen[at])
-        found = connection.execute(query.group_by(table.c.layout_id)).all()
+        # From nothing the index alone is read; by id the rows are.
+        query = _SPANS_SINCE[at] if seen[at] else _SPANS[at]
+        found = connection.execute(query, {"seen": seen[at]} if seen[at] else {}).all()
         columns = np.array([tuple(row) for row in found], np.int64).reshape(-1, 3)
         hours = np.clip(columns[:, 1:] // HOUR_MS, -_HOURS_MAX, _HOURS_MAX).astype(np.int32)
         known.series.alive(*known.layouts.alive(columns[:, 0], hours[:, 0], hours[:, 1]))

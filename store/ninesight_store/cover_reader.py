@@ -36,6 +36,16 @@ _SELECT_STATE = (
     f"(SELECT value FROM {info.name} WHERE key = '{FOLDED}')"
 )
 
+# Made once: building a statement takes longer than asking it.
+_NEWER_ROWS = (
+    sa.select(hot.c.kind, hot.c.id, hot.c.layout_id, hot.c.start_ms, hot.c.end_ms, hot.c.count)
+    .where(
+        hot.c.id > sa.bindparam("seen"),
+        hot.c.end_ms >= sa.bindparam("start_ms"),
+        hot.c.start_ms <= sa.bindparam("end_ms"),
+    )
+    .order_by(hot.c.id)
+)
 
 Keeping = Callable[[Sequence[Matcher], int, int], Cover | None]
 
@@ -118,12 +128,10 @@ class CoverReader:
         if state.hot_last <= before.hot_last:
             return kept.cover
         cover = kept.cover
-        query = sa.select(
-            hot.c.kind, hot.c.id, hot.c.layout_id, hot.c.start_ms, hot.c.end_ms, hot.c.count
-        ).where(hot.c.id > before.hot_last, hot.c.end_ms >= cover.start_ms, hot.c.start_ms <= cover.end_ms)
+        asked = {"seen": before.hot_last, "start_ms": cover.start_ms, "end_ms": cover.end_ms}
         holding = known.layouts.holding(selection, hours_of(cover.span))
         found: dict[int, list[HotMeta]] = {}
-        for kind, *rest in connection.execute(query.order_by(hot.c.id)):
+        for kind, *rest in connection.execute(_NEWER_ROWS, asked):
             if rest[1] in holding:
                 found.setdefault(kind, []).append(HotMeta(*rest))
         if not found:

@@ -12,7 +12,7 @@ import subprocess
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from ninesight_query import EngineSettings, LocalEngine, RemoteEngine, RemoteSettings
 from ninesight_query.contract import Scalar
@@ -341,7 +341,20 @@ def test_random_exact_queries_agree(data, query, delayed):
     check(data, query, delayed=delayed)
 
 
+MOMENTS = [[10], [90], [15], [11], [10, 20], [10, 20, 30], [30, 300], [10, 20, 30, 40], [10, 20, 30, 40, 300]]
+
+
+def uneven(moments):
+    """Series with samples at such times, in seconds: laid out by their times, they do not lie in the order of labels."""
+    return {
+        labels_of("m", {"k": str(k)}): [(1000 * time, float(k + n)) for n, time in enumerate(times)]
+        for k, times in enumerate(moments)
+    }
+
+
 @pytest.mark.parametrize("name", RANGE)
+@example(data=uneven(MOMENTS), selector="m", duration="15s", modifier="")
+@example(data=uneven(MOMENTS), selector="m", duration="4m", modifier="")
 @settings(max_examples=max(12, EXAMPLES // 3), deadline=None)
 @given(data=datasets(), selector=selectors, duration=durations, modifier=modifiers)
 def test_functions_of_a_range_agree(name, data, selector, duration, modifier):
