@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from ninesight.contract import Outcome
 from ninesight.errors import PermanentError, RetryableError
 from ninesight.forks import importing
 from ninesight.keeper import FAILURES
 from ninesight.partial import Rejections, heard_traces
 from ninesight.quiet import Hush, untraced
-from ninesight.traces import Kept, new_id
+from ninesight.traces import STATUS_CODE, Kept, new_id
 from ninesight.transport import TRACES, GrpcSender, hearing_session
 
 if TYPE_CHECKING:
@@ -133,7 +134,20 @@ def _attributes(call: Kept) -> dict[str, Any]:
     found |= {"outcome": call.outcome, "served_by": call.served_by, "ninesight.kept": call.why}
     if call.error:
         found["error.type"] = call.error
+    elif call.outcome in FAILURES:
+        found.setdefault("error.type", _error_type(call))
     if any(call.tokens):
         found["gen_ai.request.model"] = found["model"]
         found["gen_ai.usage.input_tokens"], found["gen_ai.usage.output_tokens"], _ = call.tokens
     return found
+
+
+def _error_type(call: Kept) -> str:
+    """Return what a failure without an exception is called: its status, else its outcome, where that says what it was.
+
+    OpenTelemetry's conventions have a word for a failure that nobody told more of: `_OTHER`.
+    """
+    status = call.attributes.get(STATUS_CODE)
+    if status is not None:
+        return str(status)
+    return "_OTHER" if call.outcome == Outcome.ERROR else str(call.outcome)

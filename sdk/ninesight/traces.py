@@ -11,7 +11,10 @@ from typing import NamedTuple
 
 from ninesight.contract import Labels
 
-__all__ = ["Kept", "Trace", "new_id", "parse_traceparent", "reseed"]
+__all__ = ["STATUS_CODE", "Kept", "Trace", "new_id", "parse_traceparent", "reseed"]
+
+STATUS_CODE = "http.response.status_code"
+"""The attribute under which a middleware tells the status of a request that was refused or failed."""
 
 _HEADER = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?\Z")
 _STAGES_MAX = 64

@@ -5,9 +5,11 @@ import json
 
 import ninesight
 import pytest
+from ninesight.api import RUNTIME
 from ninesight.integrations.asgi import ObserveASGI
 from ninesight.integrations.openai import ObserveOpenAI
 from ninesight.integrations.wsgi import ObserveWSGI
+from ninesight.otlp_spans import spans_of
 from ninesight.testing import histogram, isolated, number, total
 
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -155,14 +157,45 @@ def test_a_function_of_the_request_that_raises_costs_only_the_name(sdk):
 def test_the_callers_trace_is_continued():
     """From the header, over ASGI and WSGI."""
     with isolated(traces=True, trace_share=1.0):
-        from ninesight.api import RUNTIME
-
         asgi(ObserveASGI(answering(), model="a"), headers=[(b"traceparent", TRACEPARENT.encode())])
         wsgi(ObserveWSGI(wsgi_answering(200), model="w"), HTTP_TRACEPARENT=TRACEPARENT)
         RUNTIME.aggregator.drain()
         kept = RUNTIME.buffers.keeper.take(10)
         assert [f"{call.trace_id:032x}" for call in kept] == [TRACEPARENT.split("-")[1]] * 2
         assert [f"{call.parent_id:016x}" for call in kept] == [TRACEPARENT.split("-")[2]] * 2
+
+
+def test_a_failures_span_says_its_status_or_its_exception():
+    """As OpenTelemetry's conventions say of `error.type`: the class raised, else the status, else the kind or `_OTHER`."""
+
+    def says(word):
+        async def app(scope, receive, send):
+            ninesight.current().outcome(word)
+            await answering()(scope, receive, send)
+
+        return app
+
+    with isolated(traces=True, trace_share=1.0):
+        for app in (answering(404), answering(503), answering(503, chunks=(b"x", b"y")), answering(200)):
+            asgi(ObserveASGI(app, model="a"))
+        wsgi(ObserveWSGI(wsgi_answering(500), model="w"))
+        with pytest.raises(ValueError, match="secret"):
+            asgi(ObserveASGI(answering(error=ValueError("secret")), model="a"))
+        for word in ("timeout", "shed", "error", "cancelled"):
+            asgi(ObserveASGI(says(word), model="a"))
+        RUNTIME.aggregator.drain()
+        spans = [next(iter(spans_of(kept, {}))) for kept in RUNTIME.buffers.keeper.take(20)]
+    found = [span.attributes.get("error.type") for span in spans]
+    assert found == ["404", "503", "503", None, "500", "ValueError", "timeout", "shed", "_OTHER", None]
+    assert [span.attributes.get("http.response.status_code") for span in spans[:6]] == [
+        404,
+        503,
+        503,
+        None,
+        500,
+        None,
+    ]
+    assert [span.status.is_ok for span in spans] == [kind is None for kind in found]
 
 
 @pytest.mark.parametrize("make", [ObserveASGI, ObserveWSGI])

@@ -23,6 +23,7 @@ from ninesight.lanes import record_ok
 from ninesight.outcomes import outcome_of_status
 from ninesight.slots import Point
 from ninesight.started import leave
+from ninesight.traces import STATUS_CODE
 
 __all__ = ["ObserveASGI", "Response"]
 
@@ -223,6 +224,8 @@ class Response:
     def _tell(self, call: Call, error: BaseException | None) -> None:
         if self.chunks > 1 and self.items is not None:
             self.items.tell(call)
+        if self.status >= 400:
+            call.attribute(STATUS_CODE, self.status)
         if not call.judged:
             if self.gone:
                 call.outcome("cancelled")

@@ -17,6 +17,7 @@ from ninesight.integrations.choosing import EXCLUDED, Chooser, Told
 from ninesight.items import Items
 from ninesight.judge import Judge
 from ninesight.outcomes import outcome_of_status
+from ninesight.traces import STATUS_CODE
 
 __all__ = ["ObserveWSGI"]
 
@@ -119,6 +120,8 @@ class _Answer:
             return
         if self._chunks > 1 and self._items is not None:
             self._items.tell(call)
+        if self.status >= 400:
+            call.attribute(STATUS_CODE, self.status)
         if not call.judged:
             if not done:
                 call.outcome("cancelled")
