@@ -19,6 +19,7 @@ from pathlib import Path
 import httpx2
 
 from ninesight_collector.errors import ConfigError
+from ninesight_collector.trust import system_trust
 
 __all__ = ["ClientSettings", "Outcome", "Reply", "WriteClient"]
 
@@ -164,9 +165,9 @@ def _token(path: Path) -> str:
     return token
 
 
-def _trusted(ca_file: Path | None) -> ssl.SSLContext | bool:
+def _trusted(ca_file: Path | None) -> ssl.SSLContext:
     if ca_file is None:
-        return True
+        return system_trust()
     try:
         return ssl.create_default_context(cafile=str(ca_file))
     except (OSError, ssl.SSLError) as error:

@@ -15,7 +15,7 @@ from ninesight_store.contract import Float64, Int64, Labels, Metadata
 
 from ninesight_collector.forward.outgoing import Outgoing
 from ninesight_collector.forward.points import point_messages
-from ninesight_collector.forward.varints import delimited, varint
+from ninesight_collector.varints import delimited, varint
 
 __all__ = ["V1Encoder", "V2Encoder"]
 

@@ -81,7 +81,8 @@ def parts_of(
     floats, points = batch.series_index, batch.histograms
     by_float, by_point = shard_of_row[floats], shard_of_row[points.series]
     by_exemplar = shard_of_row[batch.exemplars.series]
-    for shard in np.unique(np.concatenate((by_float, by_point, by_exemplar))).tolist():
+    counts = np.bincount(np.concatenate((by_float, by_point, by_exemplar)))
+    for shard in np.flatnonzero(counts).tolist():
         rows = _ascending(np.flatnonzero(by_float == shard), floats, batch.timestamps)
         point_rows = _ascending(np.flatnonzero(by_point == shard), points.series, points.timestamps)
         exemplars = np.flatnonzero(by_exemplar == shard)

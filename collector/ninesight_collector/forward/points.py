@@ -10,7 +10,7 @@ from itertools import pairwise
 import numpy as np
 from ninesight_store.contract import Float64, HistogramColumns, Int32, Int64
 
-from ninesight_collector.forward.varints import delimited, varint, zigzag
+from ninesight_collector.varints import delimited, varint, zigzag
 
 __all__ = ["point_messages"]
 

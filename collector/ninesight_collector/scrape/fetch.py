@@ -11,6 +11,7 @@ import httpx2
 
 from ninesight_collector.errors import ScrapeError
 from ninesight_collector.inflate import InflateError, Inflater, InflateSizeError
+from ninesight_collector.trust import system_trust
 
 __all__ = ["Page", "fetch", "scrape_client"]
 
@@ -43,7 +44,7 @@ class Page:
 def scrape_client() -> httpx2.Client:
     """Return the client for all targets: pooled connections, no proxy and no netrc from the environment."""
     limits = httpx2.Limits(max_connections=256, max_keepalive_connections=256, keepalive_expiry=120)
-    return httpx2.Client(limits=limits, trust_env=False, follow_redirects=False)
+    return httpx2.Client(limits=limits, verify=system_trust(), trust_env=False, follow_redirects=False)
 
 
 def fetch(
