@@ -10,6 +10,7 @@ from ninesight_query import LocalEngine
 from ninesight_query.http import Direct, routes
 from ninesight_store import LocalStore
 from ninesight_suite.http_server import HttpServer
+from ninesight_suite.prompt_protocol import PromptProtocol
 from starlette.applications import Starlette
 
 
@@ -20,7 +21,8 @@ def main() -> None:
     api = routes(engine, now_ms=lambda: now_ms)
     # As `ninesight up` serves it.
     app = Direct(Starlette(routes=api), api)
-    HttpServer(app, keep_alive_s=600).serve_on(socket.create_server(("127.0.0.1", port)))
+    server = HttpServer(app, protocol=PromptProtocol, keep_alive_s=600)
+    server.serve_on(socket.create_server(("127.0.0.1", port)))
 
 
 if __name__ == "__main__":

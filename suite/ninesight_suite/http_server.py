@@ -10,11 +10,11 @@ import contextlib
 import signal
 import socket
 from collections.abc import Callable, Generator
-from typing import Any
+from typing import Any, Literal
 
 import uvicorn
 
-from ninesight_suite.prompt_protocol import PromptProtocol
+from ninesight_suite.one_write import OneWriteProtocol
 
 __all__ = ["HttpServer"]
 
@@ -26,12 +26,26 @@ CONNECTIONS_MAX = 512
 class HttpServer(uvicorn.Server):
     """One server on one listening socket, run in the main thread."""
 
-    def __init__(self, app: Any, *, lifespan: bool = False, drain_s: int = 5, keep_alive_s: int = 5) -> None:
-        """`drain_s` is how long running requests get after the stop, `keep_alive_s` how long a silent client is kept."""
+    def __init__(
+        self,
+        app: Any,
+        *,
+        protocol: type[OneWriteProtocol] = OneWriteProtocol,
+        loop: Literal["auto", "asyncio"] = "auto",
+        lifespan: bool = False,
+        drain_s: int = 5,
+        keep_alive_s: int = 5,
+    ) -> None:
+        """`drain_s` is how long running requests get after the stop, `keep_alive_s` how long a silent client is kept.
+
+        A `PromptApp` is served by the `PromptProtocol`; an argument, so that who has none does not import the queries.
+        `loop` is uvloop where it is installed, unless asyncio's own is asked for.
+        """
         super().__init__(
             uvicorn.Config(
                 app,
-                http=PromptProtocol,
+                http=protocol,
+                loop=loop,
                 log_level="warning",
                 access_log=False,
                 # What answers is nobody's business, and each header costs the client microseconds.

@@ -14,6 +14,7 @@ from ninesight_suite.app import Suite
 from ninesight_suite.child import Child
 from ninesight_suite.config import SuiteConfig
 from ninesight_suite.http_server import HttpServer
+from ninesight_suite.prompt_protocol import PromptProtocol
 
 __all__ = ["run"]
 
@@ -78,7 +79,8 @@ def run(
         suite.start()
         pages = _Pages(config, pages_sock, pages_log)
         try:
-            HttpServer(suite.app).serve_on(api_sock, on_serving=lambda: on_ready(api, page))
+            server = HttpServer(suite.app, protocol=PromptProtocol)
+            server.serve_on(api_sock, on_serving=lambda: on_ready(api, page))
         finally:
             pages.stop()
     finally:

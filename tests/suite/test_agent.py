@@ -55,6 +55,33 @@ def test_what_an_agent_takes_reaches_a_suite_that_was_down(tmp_path):
                 assert eventually(lambda: suite.value("count(host_memory_used_bytes)") == 1, what="the host")
 
 
+def test_an_agent_imports_only_what_it_runs():
+    """Its memory is mostly imported code: neither database, queries and pages, nor what they stand on."""
+    program = (
+        "import sys, ninesight_suite.commands, ninesight_suite.agent\n"
+        "print(*{name.split('.')[0] for name in sys.modules}, 'google.protobuf.descriptor_pb2' in sys.modules)"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
+    )
+    *packages, descriptors = found.stdout.split()
+    ours = {name for name in packages if name.startswith("ninesight")}
+    assert ours == {"ninesight_collector", "ninesight_store", "ninesight_suite"}
+    others = {
+        "alembic",
+        "apscheduler",
+        "dash",
+        "fastapi",
+        "pandas",
+        "pcodec",
+        "promql_parser",
+        "rich",
+        "sqlalchemy",
+    }
+    assert not others & set(packages)
+    assert descriptors == "False", "what declares messages is 2 MB"
+
+
 def test_an_agent_needs_somewhere_to_send_to(tmp_path):
     """One line that says what to give, exit code 2."""
     found = subprocess.run(

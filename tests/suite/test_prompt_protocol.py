@@ -18,6 +18,7 @@ from ninesight_store import LocalStore, labels_of
 from ninesight_store.testing import batch_of
 from ninesight_suite.http_server import HttpServer
 from ninesight_suite.one_write import OneWriteProtocol
+from ninesight_suite.prompt_protocol import PromptProtocol
 from starlette.applications import Starlette
 from starlette.responses import Response
 from starlette.routing import Route
@@ -40,9 +41,7 @@ class Server(HttpServer):
 @contextlib.contextmanager
 def serving(app, *, tasks=False, **options):
     """An application on the suite's server, or with a task for each request; yields (port, server)."""
-    server = Server(app, **options)
-    if tasks:
-        server.config.http = OneWriteProtocol
+    server = Server(app, protocol=OneWriteProtocol if tasks else PromptProtocol, **options)
     listener = socket.create_server(("127.0.0.1", 0))
     thread = threading.Thread(target=server.serve_on, args=(listener,))
     thread.start()
