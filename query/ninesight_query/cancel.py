@@ -42,6 +42,5 @@ def cancelling(cancelled: Event | Cancelled) -> Iterator[None]:
         _CURRENT.reset(token)
 
 
-def cancelled_now() -> Cancelled:
-    """Return the check in force for this thread."""
-    return _CURRENT.get()
+cancelled_now: Callable[[], Cancelled] = _CURRENT.get
+"""Returns the check in force for this thread."""

@@ -8,7 +8,7 @@ A context variable, so it holds for one thread (or task); the inner one wins.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 
@@ -34,6 +34,5 @@ def _looking_back(lookback_ms: int) -> Iterator[None]:
         _CURRENT.reset(token)
 
 
-def lookback_now() -> int | None:
-    """Return the lookback asked for in this thread, None for the engine's own."""
-    return _CURRENT.get()
+lookback_now: Callable[[], int | None] = _CURRENT.get
+"""Returns the lookback asked for in this thread, None for the engine's own."""

@@ -27,7 +27,8 @@ def instant(selector: ir.Selector, grid: Grid, context: Context, *, timestamps: 
     Read are bins where those are enough, else all samples.
     """
     lookback_ms = context.settings.lookback_ms
-    ends = shifted(grid, selector.offset_ms, selector.at, context)
+    moved = selector.at is not None or selector.offset_ms
+    ends = shifted(grid, selector.offset_ms, selector.at, context) if moved else grid.times
     wish = bin_wish(selector, lookback_ms, grid, context, newest=True)
     if wish is None:
         samples = context.fetch(selector.matchers, *selector_span(selector, lookback_ms, grid, context))
@@ -38,7 +39,7 @@ def instant(selector: ir.Selector, grid: Grid, context: Context, *, timestamps: 
     context.check_cells(*shape)
     values, present = np.zeros((0, 0)), np.zeros((0, 0), np.bool_)
     times = np.full(shape, np.iinfo(np.int64).min) if samples.histograms or timestamps else None
-    any_stale = samples.any_stale
+    any_stale = samples.any_stale if samples.stale is None else samples.stale
     oldest_ms = ends - lookback_ms if len(ends) > 1 else np.array(int(ends[0]) - lookback_ms)
     for tile in samples.whole_tiles(len(ends)):
         context.check_deadline()

@@ -23,6 +23,11 @@ TIME_MAX_MS = 1 << 53
 """Times beyond are cut: 285,000 years from 1970 are enough for "everything"."""
 TIME_MIN_MS = -TIME_MAX_MS
 
+_WHOLE_DIGITS = 12
+"""Seconds of so many digits lie within the bounds."""
+_EXACT_DIGITS = 7
+"""Steps of fewer digits are exact in nanoseconds."""
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _RFC3339 = re.compile(r"(\d{4}-\d\d-\d\d)[Tt](\d\d:\d\d:\d\d)(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 _FAR_PAST = "-292273086-05-16T16:47:06Z"
@@ -40,8 +45,15 @@ def _number(text: str) -> float | None:
     return value if math.isfinite(value) else None
 
 
+def _is_whole(text: str) -> bool:
+    """Whether it is a plain whole number, as most times and steps are."""
+    return len(text) <= _WHOLE_DIGITS and text.isascii() and text.isdigit()
+
+
 def parse_time_ms(text: str, name: str) -> int:
     """Return a time in milliseconds, rounded. Raises ParseError, naming the parameter."""
+    if _is_whole(text):
+        return int(text) * 1000
     seconds = _number(text)
     if seconds is not None:
         return round(min(max(seconds * 1000.0, TIME_MIN_MS), TIME_MAX_MS))
@@ -95,6 +107,8 @@ def parse_step_ms(text: str) -> int:
 
     As in Prometheus seconds are cut to nanoseconds, then to milliseconds: 33.3 is 33.299 s, `33300ms` is not.
     """
+    if _is_whole(text) and len(text) < _EXACT_DIGITS and int(text):
+        return int(text) * 1000
     seconds = _duration_s(text, "step")
     if _number(text) is None:
         step_ms = round(seconds * 1000.0)
