@@ -90,14 +90,14 @@ def aggregate(node: ir.Aggregate, block: Block, param: Float64 | None, context: 
     if np.count_nonzero(block.drop_name):
         marked = block.drop_name & block.exists.any(axis=1)
         drop_name = np.logical_or.reduceat(groups.gather(marked), groups.starts)
-    present = block.present if groups.in_order else block.present[groups.order]
+    present = groups.gather(block.present)
     histograms = None if block.held is None else block.has_histogram
     if node.op in ("count", "group"):
         exists = present if histograms is None else groups.gather(block.exists)
         number = np.add.reduceat(exists, groups.starts, axis=0, dtype=np.float64)
         values = number if node.op == "count" else np.ones_like(number)
         return Block(groups.labels, values, number > 0, drop_name)
-    values = block.values if groups.in_order else block.values[groups.order]
+    values = groups.gather(block.values)
     whole = np.count_nonzero(present) == present.size
     if whole and node.op == "sum":
         floats, there = _sums(groups, values, None), np.ones((number_of_groups, steps), np.bool_)

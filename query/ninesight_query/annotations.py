@@ -39,10 +39,6 @@ class Annotations:
     parameter: Position | None = None
     """Of its scalar parameter."""
 
-    def __len__(self) -> int:
-        """How much there is to say."""
-        return len(self._warnings) + len(self._infos)
-
     @property
     def mark(self) -> tuple[int, int]:
         """What was said up to now."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 from ninesight_store.contract import Labels
@@ -42,8 +41,7 @@ def finished(block: Block) -> Block:
     if block.ordered or label.in_ascending_order(block.labels):
         return block
     order = label.ascending(block.labels)
-    ordered = block.take(order)
-    return replace(ordered, labels=label.in_order(block.labels, order))
+    return block.take(order, label.in_order(block.labels, order))
 
 
 def to_vector(block: Block, at_ms: int) -> Vector:

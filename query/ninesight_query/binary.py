@@ -15,7 +15,7 @@ from ninesight_query.block import Block, Bool, Scalars, without_name
 from ninesight_query.context import Context
 from ninesight_query.operate_histograms import operate_cells
 
-__all__ = ["ARITHMETIC", "COMPARISONS", "TRIMS", "arithmetic", "compare", "scalar_scalar", "vector_scalar"]
+__all__ = ["ARITHMETIC", "COMPARISONS", "TRIMS", "scalar_scalar", "vector_scalar"]
 
 ARITHMETIC: dict[str, Callable[[Float64, Float64], Float64]] = {
     "+": np.add,
@@ -26,6 +26,7 @@ ARITHMETIC: dict[str, Callable[[Float64, Float64], Float64]] = {
     "^": np.power,
     "atan2": np.arctan2,
 }
+"""Division by zero gives Inf or NaN."""
 COMPARISONS: dict[str, Callable[[Float64, Float64], Bool]] = {
     "==": np.equal,
     "!=": np.not_equal,
@@ -34,24 +35,15 @@ COMPARISONS: dict[str, Callable[[Float64, Float64], Bool]] = {
     "<=": np.less_equal,
     ">=": np.greater_equal,
 }
+"""NaN equals nothing."""
 TRIMS = frozenset({"</", ">/"})
-
-
-def arithmetic(op: str, left: Float64, right: Float64) -> Float64:
-    """Evaluate + - * / % ^ atan2; division by zero gives Inf or NaN."""
-    return ARITHMETIC[op](left, right)
-
-
-def compare(op: str, left: Float64, right: Float64) -> Bool:
-    """Evaluate == != < > <= >=; NaN equals nothing."""
-    return COMPARISONS[op](left, right)
 
 
 def scalar_scalar(op: str, left: Scalars, right: Scalars) -> Scalars:
     """Two scalars; a comparison gives 0 or 1."""
     if op in COMPARISONS:
-        return Scalars(compare(op, left.values, right.values).astype(np.float64))
-    return Scalars(arithmetic(op, left.values, right.values))
+        return Scalars(COMPARISONS[op](left.values, right.values).astype(np.float64))
+    return Scalars(ARITHMETIC[op](left.values, right.values))
 
 
 def vector_scalar(
@@ -62,7 +54,7 @@ def vector_scalar(
     left, right = (values, block.values) if swapped else (block.values, values)
     present, out, histograms = block.present, block.values, None
     if op in COMPARISONS:
-        holds = compare(op, left, right)
+        holds = COMPARISONS[op](left, right)
         if return_bool:
             out = holds.astype(np.float64)
         else:
@@ -72,7 +64,7 @@ def vector_scalar(
             context.annotations.incompatible_types("float", op, "float")
         present = np.zeros_like(present)
     else:
-        out = arithmetic(op, left, right)
+        out = ARITHMETIC[op](left, right)
     if block.held is not None and block.histograms is not None:
         floats = np.where(block.present | ~np.asarray(block.has_histogram), 0.0, values[None, :])
         pair = (None, block.histograms) if swapped else (block.histograms, None)

@@ -143,11 +143,13 @@ class Block:
         histograms = self.has_histogram
         return self.present if histograms is None else self.present | histograms
 
-    def take(self, rows: npt.NDArray[np.integer] | Sequence[int]) -> Block:
-        """Return some rows, in the order asked for."""
+    def take(
+        self, rows: npt.NDArray[np.integer] | Sequence[int], labels: Sequence[Labels] | None = None
+    ) -> Block:
+        """Return some rows, in the order asked for; `labels` are theirs, where they are known already."""
         index = np.asarray(rows, np.int64)
         return Block(
-            [self.labels[row] for row in index],
+            [self.labels[row] for row in index] if labels is None else labels,
             self.values[index],
             self.present[index],
             self.drop_name[index],

@@ -92,8 +92,7 @@ class Context:
         stats = QueryStats(
             self._loaded, max(self._peak, self._loaded), self._read_s, max(0.0, spent_s - self._read_s)
         )
-        said = self.annotations
-        return Answer(value, said.warnings, said.infos, stats) if said else Answer(value, stats=stats)
+        return Answer(value, self.annotations.warnings, self.annotations.infos, stats)
 
     @contextmanager
     def finding_resets(self, wanted: bool) -> Iterator[None]:
@@ -172,8 +171,6 @@ class Context:
 
     def cleaned(self, samples: Samples) -> Samples:
         """Return samples without stale markers. Raises NotAtOnceError where that takes too long."""
-        if samples.stale is False and not samples.histograms:
-            return samples
         if self.busy_left is not None and not samples.cleaned:
             raise NotAtOnceError("stale markers must be taken out first; ask again and wait")
         return samples.clean()

@@ -227,10 +227,7 @@ def _range_call(node: ir.Call, grid: Grid, context: Context) -> Block:
             with suppress(NotInBinsError):
                 block = call_range(node.name, bins, params, context)
     if block is None:
-        if isinstance(argument, ir.RangeSelector):
-            windows = range_vector(argument, grid, context)
-        else:
-            windows = range_argument(argument, grid, context)
+        windows = range_argument(argument, grid, context)
         context.annotations.look_at(argument.position, node.args[0].position)
         block = call_range(node.name, windows, params, context)
     if node.name == "absent_over_time":

@@ -23,7 +23,6 @@ from ninesight_store.matchers import CompiledMatcher, compile_matchers, labels_m
 
 from ninesight_query import ir
 from ninesight_query.block import Block
-from ninesight_query.histogram_grid import HistogramGrid
 from ninesight_query.label_memo import remembered
 from ninesight_query.labels import METADATA_LABELS
 
@@ -120,11 +119,7 @@ def narrowed(block: Block, narrow: Narrow) -> Block:
     if not narrow.further:
         return block
     make = partial(_rows, block.labels, narrow.further)
-    rows, labels = remembered(block.labels, narrow.key, make, attrgetter("labels"))
-    held = block.held
-    if held is not None:
-        held = held.take(rows) if isinstance(held, HistogramGrid) else held[rows]
-    return Block(labels, block.values[rows], block.present[rows], block.drop_name[rows], held)
+    return block.take(*remembered(block.labels, narrow.key, make, attrgetter("labels")))
 
 
 def _rows(all_labels: Sequence[Labels], further: tuple[CompiledMatcher, ...]) -> _Rows:

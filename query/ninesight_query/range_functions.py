@@ -137,8 +137,7 @@ def _floats(
             values, present = kernel(window, *arguments)
             if values.shape != shape:
                 values = np.broadcast_to(values, shape)
-            if present.shape != shape:
-                present = spread(present, shape)
+            present = spread(present, shape)
         else:
             if values.shape != shape:
                 values, present = np.zeros(shape), np.zeros(shape, np.bool_)

@@ -9,7 +9,7 @@ from ninesight_store.contract import Float64, Int64, Labels
 
 from ninesight_query import ir
 from ninesight_query import labels as label
-from ninesight_query.binary import ARITHMETIC, COMPARISONS, TRIMS, compare
+from ninesight_query.binary import ARITHMETIC, COMPARISONS, TRIMS
 from ninesight_query.block import Block, Bool, Objects, filled, join_rows, merge_same_labels
 from ninesight_query.context import Context
 from ninesight_query.join import Pairs, check_many_side, join_of, match_ids, result_labels
@@ -96,7 +96,7 @@ def _operated(
     """Apply the operator cell by cell; `both`, where the two sides stand, is only of interest to histograms."""
     values, present, histograms = left, floats, None
     if node.op in COMPARISONS:
-        holds = compare(node.op, left, right)
+        holds = COMPARISONS[node.op](left, right)
         if node.return_bool:
             values = holds.astype(np.float64)
         else:

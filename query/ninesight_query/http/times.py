@@ -24,9 +24,7 @@ TIME_MAX_MS = 1 << 53
 TIME_MIN_MS = -TIME_MAX_MS
 
 _WHOLE_DIGITS = 12
-"""Seconds of so many digits lie within the bounds."""
-_EXACT_DIGITS = 7
-"""Steps of fewer digits are exact in nanoseconds."""
+"""Whole seconds, as most times are, of so many digits lie within the bounds."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _RFC3339 = re.compile(r"(\d{4}-\d\d-\d\d)[Tt](\d\d:\d\d:\d\d)(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
@@ -45,14 +43,9 @@ def _number(text: str) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _is_whole(text: str) -> bool:
-    """Whether it is a plain whole number, as most times and steps are."""
-    return len(text) <= _WHOLE_DIGITS and text.isascii() and text.isdigit()
-
-
 def parse_time_ms(text: str, name: str) -> int:
     """Return a time in milliseconds, rounded. Raises ParseError, naming the parameter."""
-    if _is_whole(text):
+    if len(text) <= _WHOLE_DIGITS and text.isascii() and text.isdigit():
         return int(text) * 1000
     seconds = _number(text)
     if seconds is not None:
@@ -107,8 +100,6 @@ def parse_step_ms(text: str) -> int:
 
     As in Prometheus seconds are cut to nanoseconds, then to milliseconds: 33.3 is 33.299 s, `33300ms` is not.
     """
-    if _is_whole(text) and len(text) < _EXACT_DIGITS and int(text):
-        return int(text) * 1000
     seconds = _duration_s(text, "step")
     if _number(text) is None:
         step_ms = round(seconds * 1000.0)
