@@ -136,7 +136,7 @@ class Endpoint:
         if body is None:
             return None
         self._pool.at_once_total += 1
-        return self._finished(body, request.wants_gzip) if request.wants_gzip else (body, False)
+        return self._finished(body, request.wants_gzip)
 
     async def _worked(self, request: _Request, receive: Receive) -> tuple[bytes, bool]:
         """Answer by a worker's thread."""
